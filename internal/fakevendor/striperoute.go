@@ -1,0 +1,88 @@
+package fakevendor
+
+import "strings"
+
+// stripeHandler executes a request under the lock and returns what to answer.
+// It logs what it executed itself.
+type stripeHandler func(*stripe, *stripeCall) (object, *stripeError)
+
+// stripeRoutes are the operations, by method and path below /v1/. A * is one
+// segment.
+var stripeRoutes = []struct {
+	method, pattern string
+	handle          stripeHandler
+}{
+	{"GET", "payment_intents", list("payment_intent", "customer")},
+	{"GET", "payment_intents/search", search("payment_intent")},
+	{"POST", "payment_intents", (*stripe).createIntent},
+	{"GET", "payment_intents/*", retrieve("payment_intent")},
+	{"POST", "payment_intents/*", (*stripe).updateIntent},
+	{"POST", "payment_intents/*/confirm", (*stripe).confirmIntent},
+	{"POST", "payment_intents/*/capture", (*stripe).captureIntent},
+	{"POST", "payment_intents/*/cancel", (*stripe).cancelIntent},
+	{"POST", "payment_intents/*/increment_authorization", (*stripe).incrementIntent},
+
+	{"GET", "charges", list("charge", "customer", "payment_intent", "transfer_group")},
+	{"GET", "charges/search", search("charge")},
+	{"POST", "charges", (*stripe).createCharge},
+	{"GET", "charges/*", retrieve("charge")},
+	{"POST", "charges/*", update("charge", "charge.update")},
+	{"POST", "charges/*/capture", (*stripe).captureCharge},
+	{"POST", "charges/*/refunds", (*stripe).refundCharge},
+
+	{"GET", "refunds", list("refund", "charge", "payment_intent")},
+	{"POST", "refunds", (*stripe).createRefund},
+	{"GET", "refunds/*", retrieve("refund")},
+	{"POST", "refunds/*", update("refund", "refund.update")},
+	{"POST", "refunds/*/cancel", (*stripe).cancelRefund},
+
+	{"GET", "customers", list("customer", "email")},
+	{"GET", "customers/search", search("customer")},
+	{"POST", "customers", (*stripe).createCustomer},
+	{"GET", "customers/*", retrieve("customer")},
+	{"POST", "customers/*", update("customer", "customer.update")},
+	{"DELETE", "customers/*", (*stripe).deleteCustomer},
+
+	{"GET", "transfers", list("transfer", "destination", "transfer_group")},
+	{"POST", "transfers", (*stripe).createTransfer},
+	{"GET", "transfers/*", retrieve("transfer")},
+	{"POST", "transfers/*", update("transfer", "transfer.update")},
+	{"POST", "transfers/*/reversals", (*stripe).reverseTransfer},
+
+	{"GET", "payouts", list("payout", "status", "destination")},
+	{"POST", "payouts", (*stripe).createPayout},
+	{"GET", "payouts/*", retrieve("payout")},
+	{"POST", "payouts/*", update("payout", "payout.update")},
+	{"POST", "payouts/*/cancel", (*stripe).cancelPayout},
+	{"POST", "payouts/*/reverse", (*stripe).reversePayout},
+}
+
+// route finds the handler of c and the values of its path's wildcards; nil is
+// for all that this Stripe does not have.
+func route(c *call) (stripeHandler, []string) {
+	path, ok := strings.CutPrefix(c.path, "/v1/")
+	if !ok || c.host != "api.stripe.com" {
+		return nil, nil
+	}
+	for _, r := range stripeRoutes {
+		if ids, ok := match(r.pattern, path); ok && r.method == c.method {
+			return r.handle, ids
+		}
+	}
+	return nil, nil
+}
+
+func match(pattern, path string) (ids []string, ok bool) {
+	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(want) != len(got) {
+		return nil, false
+	}
+	for i := range want {
+		if want[i] == "*" && got[i] != "" {
+			ids = append(ids, got[i])
+		} else if want[i] != got[i] {
+			return nil, false
+		}
+	}
+	return ids, true
+}

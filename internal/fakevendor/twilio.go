@@ -1,0 +1,186 @@
+package fakevendor
+
+import (
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// twilio is Twilio's Messages resource. There is no idempotency: every POST that
+// arrives is another message (facts/twilio.md 2.1). All other resources and
+// product hosts are 404s.
+type twilio struct {
+	world *world
+
+	mu       sync.Mutex
+	messages []*message
+}
+
+func newTwilio(w *world) *twilio { return &twilio{world: w} }
+
+// twilioCall is a request that was authenticated and routed.
+type twilioCall struct {
+	*call
+	form       form
+	credential string
+	account    string // in the path
+	sid        string // of the message in the path; empty for the collection
+	xml        bool
+}
+
+// twilioError is a refusal in Twilio's shape.
+type twilioError struct {
+	status, code int
+	message      string
+}
+
+func (e *twilioError) reply() reply {
+	return jsonReply(e.status, object{
+		"code": int64(e.code), "message": e.message, "status": int64(e.status),
+		"more_info": "https://www.twilio.com/docs/errors/" + strconv.Itoa(e.code),
+	})
+}
+
+func (v *twilio) refuse(status int, message string) reply {
+	code := map[int]int{401: 20003, 403: 20403, 404: 20404, 405: 20004, 429: 20429, 500: 20500, 503: 20503}[status]
+	if code == 0 {
+		code = 20001
+	}
+	return v.stamp((&twilioError{status, code, message}).reply())
+}
+
+func (v *twilio) stamp(r reply) reply {
+	return r.set("Twilio-Request-Id", fmt.Sprintf("RQ%032x", time.Now().UnixNano()))
+}
+
+// messagesPath is the resource under its name and its legacy one, with the
+// suffix that chooses the reply's format; none is XML.
+var messagesPath = regexp.MustCompile(`^/2010-04-01/Accounts/(AC[0-9A-Za-z]+)/(?:SMS/)?Messages(?:/((?:SM|MM)[0-9a-f]{32}))?(\.json|\.xml)?$`)
+
+func (v *twilio) serve(c *call) reply {
+	user, password, ok := basic(c.header)
+	credential := user + ":" + password
+	if !ok || !wellFormed(user, password) || !v.world.guard.accepts("twilio", credential) {
+		return v.stamp((&twilioError{http.StatusUnauthorized, 20003, "Authenticate"}).reply())
+	}
+	m := messagesPath.FindStringSubmatch(c.path)
+	if m == nil || c.host != "api.twilio.com" {
+		return v.stamp(c.finish(v.notFound(c)))
+	}
+	if strings.HasPrefix(user, "AC") && user != m[1] {
+		return v.stamp((&twilioError{http.StatusUnauthorized, 20003, "Authenticate"}).reply())
+	}
+	f, err := parseForm(c.query, c.body)
+	if err != nil {
+		return v.refuse(http.StatusBadRequest, "The request body could not be read.")
+	}
+	return v.stamp(c.finish(v.execute(&twilioCall{c, f, credential, m[1], m[2], m[3] != ".json"})))
+}
+
+// wellFormed accepts the account's own token and API keys.
+func wellFormed(user, password string) bool {
+	return password != "" && (strings.HasPrefix(user, "AC") || strings.HasPrefix(user, "SK"))
+}
+
+func (v *twilio) notFound(c *call) reply {
+	return (&twilioError{http.StatusNotFound, 20404, "The requested resource " + c.path + " was not found"}).reply()
+}
+
+// execute does what method and path ask for.
+func (v *twilio) execute(c *twilioCall) reply {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case c.sid == "" && c.method == http.MethodPost:
+		return c.answer(v.create(c))
+	case c.sid == "" && c.method == http.MethodGet:
+		return jsonReply(http.StatusOK, v.page(c))
+	case c.sid == "":
+		return (&twilioError{http.StatusMethodNotAllowed, 20004, "Method not allowed"}).reply()
+	}
+	m := v.find(c)
+	if m == nil {
+		return v.notFound(c.call)
+	}
+	switch c.method {
+	case http.MethodGet:
+		return c.answer(m, nil)
+	case http.MethodPost:
+		return c.answer(v.update(c, m))
+	case http.MethodDelete:
+		v.messages = slices.DeleteFunc(v.messages, func(x *message) bool { return x == m })
+		v.log(c, "sms.delete", m, Execution{})
+		return reply{status: http.StatusNoContent}
+	}
+	return (&twilioError{http.StatusMethodNotAllowed, 20004, "Method not allowed"}).reply()
+}
+
+// answer is the message in the format that the path's suffix asked for.
+func (c *twilioCall) answer(m *message, err *twilioError) reply {
+	status := http.StatusOK
+	if c.sid == "" && c.method == http.MethodPost {
+		status = http.StatusCreated
+	}
+	switch {
+	case err != nil:
+		return err.reply()
+	case !c.xml:
+		return jsonReply(status, m.object())
+	}
+	body, _ := xml.Marshal(struct {
+		XMLName xml.Name `xml:"TwilioResponse"`
+		Sid     string   `xml:"Message>Sid"`
+		Status  string   `xml:"Message>Status"`
+	}{Sid: m.sid, Status: m.status})
+	return reply{status: status, body: append([]byte(xml.Header), body...)}.set("Content-Type", "application/xml")
+}
+
+func (v *twilio) find(c *twilioCall) *message {
+	for _, m := range v.messages {
+		if m.sid == c.sid && m.account == c.account {
+			return m
+		}
+	}
+	return nil
+}
+
+// page is one page of the collection, newest first.
+func (v *twilio) page(c *twilioCall) object {
+	var all []object
+	for _, m := range slices.Backward(v.messages) {
+		if m.account == c.account && m.listed(c.form) {
+			all = append(all, m.object())
+		}
+	}
+	size, page := 50, 0
+	if n, err := strconv.Atoi(c.form.str("PageSize")); err == nil {
+		size = min(max(n, 1), 1000)
+	}
+	if n, err := strconv.Atoi(c.form.str("Page")); err == nil {
+		page = max(n, 0)
+	}
+	start := min(page*size, len(all))
+	end := min(start+size, len(all))
+	out := object{
+		"messages": append([]object{}, all[start:end]...), "page": int64(page), "page_size": int64(size),
+		"start": int64(start), "end": int64(max(start, end-1)), "uri": c.path, "first_page_uri": c.path,
+		"next_page_uri": nil, "previous_page_uri": nil,
+	}
+	if end < len(all) {
+		out["next_page_uri"] = fmt.Sprintf("%s?PageSize=%d&Page=%d", c.path, size, page+1)
+	}
+	return out
+}
+
+func (v *twilio) log(c *twilioCall, kind string, m *message, e Execution) {
+	e.Vendor, e.Kind, e.Object = "twilio", kind, m.sid
+	e.Credential, e.Account, e.Request = c.credential, c.account, c.index
+	e.IdempotencyKey = c.header.Get("Idempotency-Key") // Twilio ignores it
+	v.world.journal.execute(e)
+}

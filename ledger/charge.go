@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// This file is the arithmetic that every implementation shares: which budgets a call touches, and by how much.
+// It is pure, so the implementations differ only in how they make one atomic step of it.
+
+// A Charge is what a request needs of one budget.
+type Charge struct {
+	Budget Budget
+	Amount int64
+	AtOnce bool // counted calls: booked as spent at reserve
+}
+
+// Charges works out what lines of operation need of each budget. budgets are complete: those of shared rows
+// have been looked up. It refuses
+//
+//   - an amount outside the books' range,
+//   - a money line that no budget counts: nothing is forwarded unpriced or unbounded,
+//   - a money line that a budget means to count in another currency. A shared budget is one scope, the key's own
+//     budgets together are another; each scope that counts the line on its meter must have a budget in its
+//     currency, else a cap in one currency could be escaped by paying in another.
+//
+// A budget that the call does not touch gets no charge.
+func Charges(budgets []Budget, operation string, lines []cost.Line) ([]Charge, error) {
+	for _, l := range lines {
+		if err := l.Valid(); err != nil {
+			return nil, &Denied{Code: reason.CostUnknown, Name: err.Error()}
+		}
+		if err := covered(budgets, operation, l); err != nil {
+			return nil, err
+		}
+	}
+	var charges []Charge
+	for _, b := range budgets {
+		if !cost.MatchAny(b.Operations, operation) {
+			continue
+		}
+		amount, err := cost.Sum(lines, b.Meter, b.Currency)
+		if err != nil {
+			return nil, &Denied{Code: reason.CostUnknown, Name: err.Error()}
+		}
+		if counts(b, lines) {
+			charges = append(charges, Charge{b, amount, b.Meter == cost.Calls})
+		}
+	}
+	return charges, nil
+}
+
+func counts(b Budget, lines []cost.Line) bool {
+	for _, l := range lines {
+		if b.Meter.Counts(l.Meter) && b.Currency == l.Currency {
+			return true
+		}
+	}
+	return false
+}
+
+func covered(budgets []Budget, operation string, l cost.Line) error {
+	if !l.Meter.Money() {
+		return nil
+	}
+	own, any := false, false
+	for _, b := range budgets {
+		if !b.Counts(operation, l) {
+			continue
+		}
+		switch {
+		case b.Currency == l.Currency:
+			any, own = true, own || !b.Shared
+		case b.Shared:
+			return &Denied{Code: reason.CurrencyDenied, Name: fmt.Sprintf("%s counts %s, the call costs %s", b.Name, b.Currency, l.Currency)}
+		}
+	}
+	for _, b := range budgets {
+		if !own && !b.Shared && b.Counts(operation, l) {
+			return &Denied{Code: reason.CurrencyDenied, Name: fmt.Sprintf("%s counts %s, the call costs %s", b.Name, b.Currency, l.Currency)}
+		}
+	}
+	if !any {
+		return &Denied{Code: reason.BudgetMissing, Name: fmt.Sprintf("no budget counts %s in %s", l.Meter, l.Currency)}
+	}
+	return nil
+}
+
+// Amounts distributes lines over the entries of a hold, for Settle: one amount per entry, in order. Lines in a
+// currency or on a meter that no entry counts are returned as strays: their cost is real but the reserve did
+// not foresee it, so the implementation keeps the hold.
+func Amounts(entries []Entry, lines []cost.Line) (amounts []int64, strays []cost.Line, err error) {
+	amounts = make([]int64, len(entries))
+	for i, e := range entries {
+		if e.Meter == cost.Calls {
+			amounts[i] = e.Booked // counted once, at reserve
+			continue
+		}
+		if amounts[i], err = cost.Sum(lines, e.Meter, e.Currency); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, l := range lines {
+		if l.Meter.Money() && !entriesCount(entries, l) {
+			strays = append(strays, l)
+		}
+	}
+	return amounts, strays, nil
+}
+
+func entriesCount(entries []Entry, l cost.Line) bool {
+	for _, e := range entries {
+		if e.Meter.Counts(l.Meter) && e.Currency == l.Currency {
+			return true
+		}
+	}
+	return false
+}
+
+// CallsOnly returns the lines that count calls: all that a read or a retry of the same spend is charged.
+func CallsOnly(lines []cost.Line) []cost.Line {
+	var calls []cost.Line
+	for _, l := range lines {
+		if l.Meter == cost.Calls {
+			calls = append(calls, l)
+		}
+	}
+	return calls
+}
+
+// SameCount reports whether two budgets count the same thing, whatever their limits.
+func SameCount(a, b Budget) bool {
+	return a.Meter == b.Meter && a.Currency == b.Currency && a.Window == b.Window && a.Zone == b.Zone &&
+		slices.Equal(a.Operations, b.Operations)
+}
+
+// Lower returns a shared budget's row with the limit that a key's token asks for, when that is lower. A token
+// whose limit is negative sets none.
+func Lower(row, token Budget) Budget {
+	row.Shared = true
+	if token.Limit >= 0 && token.Limit < row.Limit {
+		row.Limit = token.Limit
+	}
+	return row
+}
+
+// NoLimit in a shared budget of a [Request] means that the row's limit is the limit.
+const NoLimit = -1
+
+// Window returns the window of b that holds now, in Unix microseconds: start included, end excluded, an end of
+// 0 for lifetime. A zone that this machine does not know is an error, hence a denial: counting in another zone
+// would give two machines two windows, and each its own limit.
+func Window(b Budget, now time.Time) (start, end int64, err error) {
+	zone, err := cost.Zone(b.Zone)
+	if err != nil {
+		return 0, 0, fmt.Errorf("ledger: budget %s: %w", b.Name, err)
+	}
+	from, to := b.Window.Bounds(now, zone)
+	if !to.IsZero() {
+		end = to.UnixMicro()
+	}
+	return from.UnixMicro(), end, nil
+}

@@ -1,0 +1,228 @@
+// Package ledger is the contract of the books: who has spent what, what is held, and who was stopped.
+//
+// The promise of a ledger is one line: spent + held ≤ limit, in every budget and window, for every reserve
+// that it admits, over all processes that share it. The laws below are what makes that line hold; package
+// ledgertest states each as a sentence and tries it on every implementation.
+//
+//   - A reserve is all or nothing over all its budgets. A call that does not fit is refused, never clipped.
+//   - Reserve refuses a key that has no row, is revoked, paused, frozen or expired, before anything else.
+//   - Nothing is forgotten: a hold stands until it is settled or released, whoever dies in between.
+//   - Settle and Release land in the window in which the reserve was made, however much later they come.
+//   - Settle never refuses for lack of budget: the money is gone, so it is booked, in full.
+//   - Every verb is idempotent on the reservation's id: the same verb again changes nothing.
+//   - Revoke is final. Pause is not.
+//
+// Amounts are micro-units of a currency's major unit, or counts (package cost). Times are the ledger's own.
+// All methods are safe for concurrent use, in one process and across those that share the store.
+//
+// An error that is not a [*Denied] means that the ledger could not be asked or did not answer in time. Then
+// nothing may be assumed: the verb may have been carried out. Reserve's caller denies the call; should the
+// reserve have been carried out after all, its hold stays and counts until it is released by id.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// A Ledger keeps the books. Implementations add no policy of their own.
+type Ledger interface {
+	// Open makes the row of a key. A key without a row is refused by Reserve, so that an emptied store denies
+	// rather than starts at zero. Opening a key twice keeps the row and its counters.
+	Open(ctx context.Context, k Key) error
+
+	// SetBudget makes or revises a shared budget. Spent and held amounts stay; a limit below them is legal and
+	// refuses further reserves. Changing what an existing budget counts is ErrBudgetFixed.
+	SetBudget(ctx context.Context, tenant string, b Budget) error
+
+	// Budget returns a shared budget, or ErrNoBudget.
+	Budget(ctx context.Context, tenant, name string) (Budget, error)
+
+	// Balance returns the state of each of budgets, as Reserve would see it now, for the given key.
+	Balance(ctx context.Context, tenant, key string, budgets []Budget) ([]State, error)
+
+	// Reserve admits a call and holds its lines, in one atomic step, or returns a *Denied.
+	Reserve(ctx context.Context, r Request) (Hold, error)
+
+	// Raise adds lines to a hold that is in flight, as Reserve would: all or nothing, against the current
+	// limits. A *Denied leaves the hold as it was. The returned Hold replaces h.
+	Raise(ctx context.Context, h Hold, r Request) (Hold, error)
+
+	// Settle books the outcome of a call. It never refuses for lack of budget. Settling a settled hold with the
+	// same amounts changes nothing; with others it is ErrSettled, and the first stands.
+	Settle(ctx context.Context, h Hold, s Settlement) (Receipt, error)
+
+	// Release gives a hold back. It is called only with proof that the vendor did not execute. unsent says that
+	// not even a byte left; then counted calls come back too. A hold that a retry has attached to in the
+	// meantime is not given back: it becomes in doubt.
+	Release(ctx context.Context, h Hold, unsent bool) error
+
+	// InDoubt lists the holds of a tenant that are in doubt, or in flight past their deadline, oldest first.
+	InDoubt(ctx context.Context, tenant string) ([]Hold, error)
+
+	// Find returns one hold by its reservation id, or ErrNoHold.
+	Find(ctx context.Context, tenant, id string) (Hold, error)
+
+	// Control revokes, pauses or resumes. When it returns without error, no Reserve that starts afterwards is
+	// admitted against it, in any process. When it returns a *PartialError, the tenants named there were not
+	// reached and the others were.
+	Control(ctx context.Context, c Control) (Report, error)
+}
+
+// A Checker is a Ledger that can tell before the first call that its store is not fit to hold money: one that
+// evicts rows, a wrong version, missing permissions. The brake calls Check at construction.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// The sentinels that a caller acts on.
+var (
+	ErrNoBudget    = errors.New("ledger: no such budget")
+	ErrBudgetFixed = errors.New("ledger: a budget's meter, currency, window, zone and operations cannot change; make one of another name")
+	ErrNoHold      = errors.New("ledger: no such reservation")
+	ErrNoKey       = errors.New("ledger: no such key")
+	ErrSettled     = errors.New("ledger: already settled with other amounts")
+)
+
+// A Key is what a ledger knows of a vault key: never the token.
+type Key struct {
+	Tenant  string
+	ID      string
+	Expires time.Time // after it the row may be dropped once nothing counts any more
+}
+
+// A Budget is a limit on one meter in one window.
+type Budget struct {
+	Name       string // shared: its row's name; otherwise a name of the key's own
+	Shared     bool   // the limit and all else live in the ledger's row; Limit here can only lower it
+	Meter      cost.Meter
+	Currency   cost.Currency // money meters only
+	Limit      int64         // micro-units or count
+	Window     cost.Window
+	Zone       string         // IANA name; empty is UTC
+	Operations []cost.Pattern // empty: all
+}
+
+// Counts reports whether b adds up line l of operation, whatever its currency.
+func (b Budget) Counts(operation string, l cost.Line) bool {
+	return b.Meter.Counts(l.Meter) && cost.MatchAny(b.Operations, operation)
+}
+
+// A State is a budget at one moment.
+type State struct {
+	Budget
+	Spent, Held int64
+	Start       time.Time // of the window
+	Reset       time.Time // its end; zero for lifetime
+}
+
+// Left is what a call could still reserve. It is not negative: what stands above a limit leaves nothing.
+func (s State) Left() int64 { return max(0, s.Limit-s.Spent-s.Held) }
+
+// A Claim ties a reservation to an idempotency key that the vendor honours, so that a retry is the same spend.
+type Claim struct {
+	ID          string        // digest of tenant, run, vendor, account, mode and the agent's key
+	Fingerprint string        // digest of the request; another one under the same ID is refused
+	Memory      time.Duration // how long the vendor remembers; an older claim is a new spend
+}
+
+// A Request asks for one reservation.
+type Request struct {
+	Tenant    string
+	ID        string // the reservation's id, made by the caller before anything is sent
+	Nonce     string // this attempt's; tells a replay by the store's client from a second call
+	Key       string
+	Expires   time.Time // the key's; checked against the ledger's clock
+	Controls  []string  // the names whose revoke or pause stops this call, from [Control.Names]
+	Operation string
+	Lines     []cost.Line   // calls are booked as spent at once, all others are held
+	Budgets   []Budget      // all that the key names
+	Claim     *Claim        // nil: no vendor-honoured idempotency key
+	Object    string        // "" or the object whose hold this call moves; then Lines are the level after it
+	Read      bool          // costs nothing: admitted or not, counted, not held, no record stays
+	Deadline  time.Duration // how long the call may be in flight before it is in doubt
+}
+
+// A Hold is one admitted reservation. It is plain data, so that another process can settle it.
+type Hold struct {
+	Tenant, ID, Nonce string
+	Key               string
+	Operation         string
+	Entries           []Entry
+	Object            string
+	Phase             Phase
+	Deadline          time.Time
+
+	// Attached says that a retry found the reservation of an earlier attempt. It holds nothing of its own, and
+	// only the proof of an execution may settle it.
+	Attached bool
+
+	// States are the budgets after the reserve, for the record.
+	States []State
+}
+
+// An Entry is a hold's part in one budget.
+type Entry struct {
+	Budget   string // name
+	Shared   bool
+	Meter    cost.Meter
+	Currency cost.Currency
+	Start    int64 // the window's start, Unix microseconds
+	Held     int64
+	Booked   int64
+}
+
+// A Phase is the state of a reservation.
+type Phase string
+
+// The phases.
+const (
+	InFlight Phase = "in_flight"
+	Pending  Phase = "pending"  // the vendor says: not final
+	Doubt    Phase = "in_doubt" // sent, outcome unknown
+	Settled  Phase = "settled"
+	Released Phase = "released"
+)
+
+// A Settlement is what became of a call.
+type Settlement struct {
+	Phase  Phase       // Settled, Pending or Doubt
+	Actual []cost.Line // all that this reservation has cost so far
+	Held   []cost.Line // what stays held
+	Object string      // the object that carries Held, when the reply names it
+}
+
+// A Receipt is what Settle did.
+type Receipt struct {
+	States []State     // the budgets afterwards
+	Over   bool        // the actual was above what was held: booked in full, and the key is frozen
+	Strays []cost.Line // cost that none of the hold's budgets counts: nothing was booked, the hold stays in doubt
+}
+
+// A Denied is Reserve's refusal. Nothing was changed in the store.
+type Denied struct {
+	Code       reason.Code
+	Name       string      // the missing budget, or the control that stopped the call
+	Shortfalls []Shortfall // every budget that does not cover the call
+}
+
+// A Shortfall is one budget that does not cover a call.
+type Shortfall struct {
+	State
+	Need int64
+}
+
+// Error is the refusal for a log line.
+func (d *Denied) Error() string {
+	if len(d.Shortfalls) > 0 {
+		s := d.Shortfalls[0]
+		return fmt.Sprintf("ledger: %s: budget %s has %s left of %s, needs %s", d.Code, s.Name,
+			cost.Format(s.Left(), s.Currency, s.Meter), cost.Format(s.Limit, s.Currency, s.Meter), cost.Format(s.Need, s.Currency, s.Meter))
+	}
+	return fmt.Sprintf("ledger: %s %s", d.Code, d.Name)
+}

@@ -1,0 +1,236 @@
+package kbresend
+
+import (
+	"fmt"
+	"net/mail"
+	"strings"
+	"unicode"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// The limits that Resend documents (facts/resend.md).
+const (
+	maxTo    = 50  // addresses in "to" of one mail
+	maxBatch = 100 // mails in one batch
+)
+
+// currency is the one that Resend bills in.
+const currency cost.Currency = "USD"
+
+// A tariff is the price of one recipient in micro-units, or why there is none.
+type tariff struct {
+	perRecipient int64
+	err          error
+}
+
+func newTariff(price string) tariff {
+	n, err := cost.ParseDecimal(price)
+	return tariff{n, err}
+}
+
+// lines is what mails to n recipients cost.
+func (t tariff) lines(n int) ([]cost.Line, error) {
+	if t.err != nil {
+		return nil, vendors.Refuse(reason.CostUnknown, "Options.PricePerRecipient of kbresend cannot be read: %v", t.err)
+	}
+	fee, err := cost.Mul(int64(n), t.perRecipient)
+	if err != nil {
+		return nil, err
+	}
+	return []cost.Line{
+		{Meter: cost.Fee, Currency: currency, Amount: fee},
+		{Meter: cost.Units, Amount: int64(n)},
+	}, nil
+}
+
+// bound is the cost of mails to all of recipients.
+func (t tariff) bound(recipients []string) (vendors.Bound, error) {
+	lines, err := t.lines(len(recipients))
+	if err != nil {
+		return vendors.Bound{}, err
+	}
+	return vendors.Bound{Kind: vendors.Exact, Lines: lines, Recipients: recipients}, nil
+}
+
+// boundSend counts the recipients of one mail.
+func (t tariff) boundSend(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+	recipients, err := recipientsOf(c.JSON)
+	if err != nil {
+		return vendors.Bound{}, err
+	}
+	return t.bound(recipients)
+}
+
+// boundBatch counts the recipients of all mails of a batch, whatever its validation mode.
+func (t tariff) boundBatch(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+	mails, err := mailsOf(c.JSON)
+	if err != nil {
+		return vendors.Bound{}, err
+	}
+	var all []string
+	for _, m := range mails {
+		recipients, err := recipientsOf(m)
+		if err != nil {
+			return vendors.Bound{}, err
+		}
+		all = append(all, recipients...)
+	}
+	return t.bound(all)
+}
+
+// mailsOf are the elements of a batch.
+func mailsOf(body any) ([]any, error) {
+	mails, ok := body.([]any)
+	if !ok || len(mails) == 0 || len(mails) > maxBatch {
+		return nil, vendors.Refuse(reason.BodyInvalid, "a batch is an array of 1 to %d mails", maxBatch)
+	}
+	return mails, nil
+}
+
+// recipientsOf checks one mail and returns everyone it goes to, each as often as it is named: Resend counts every
+// entry, and says nothing of counting an address once that is named twice.
+func recipientsOf(body any) ([]string, error) {
+	m, ok := body.(map[string]any)
+	if !ok {
+		return nil, vendors.Refuse(reason.BodyInvalid, "a mail is a JSON object")
+	}
+	if err := checkFrom(m); err != nil {
+		return nil, err
+	}
+	if err := checkHeaders(m); err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, field := range []string{"to", "cc", "bcc"} {
+		addresses, err := addressesOf(m, field)
+		if err != nil {
+			return nil, err
+		}
+		if field == "to" && (len(addresses) == 0 || len(addresses) > maxTo) {
+			return nil, invalid(field, "name 1 to %d recipients", maxTo)
+		}
+		all = append(all, addresses...)
+	}
+	return all, nil
+}
+
+// checkFrom refuses a sender that two readers could read as two senders. It stays a parameter as it was sent; a
+// policy's rule about its domain reads it with [Address].
+func checkFrom(m map[string]any) error {
+	from, sent := m["from"]
+	if _, template := m["template"]; !sent && template {
+		return nil // the template names its sender
+	}
+	s, ok := from.(string)
+	if !ok {
+		return invalid("from", "name one sender as a string")
+	}
+	if _, err := Address(s); err != nil {
+		return invalid("from", "%v", err)
+	}
+	return nil
+}
+
+// addressing are the headers of a mail that say again who it is from and to. Whether Resend sends to them is not
+// documented, so a recipient there would be one that nobody counts: refused even where a rule grants headers.
+var addressing = map[string]bool{
+	"from": true, "sender": true, "return-path": true, "to": true, "cc": true, "bcc": true,
+	"resent-from": true, "resent-sender": true, "resent-to": true, "resent-cc": true, "resent-bcc": true,
+	"apparently-to": true, "content-type": true, "mime-version": true, "content-transfer-encoding": true,
+}
+
+func checkHeaders(m map[string]any) error {
+	sent, ok := m["headers"]
+	if !ok || sent == nil {
+		return nil
+	}
+	headers, ok := sent.(map[string]any)
+	if !ok {
+		return invalid("headers", "give an object of strings")
+	}
+	for name, value := range headers {
+		s, ok := value.(string)
+		if !ok || name == "" || !isToken(name) || strings.ContainsFunc(s, unicode.IsControl) {
+			return invalid("headers", "a header is a name and a string without control characters")
+		}
+		if addressing[strings.ToLower(name)] {
+			return invalid("headers", "a header cannot say who a mail is from or to, or what it is made of; use the mail's own fields")
+		}
+	}
+	return nil
+}
+
+// isToken reports whether s is a header's name as RFC 5322 has it: printable ASCII without a colon.
+func isToken(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
+}
+
+// addressesOf reads a field that is one address or an array of them. An absent or null field names nobody.
+func addressesOf(m map[string]any, field string) ([]string, error) {
+	var entries []any
+	switch v := m[field].(type) {
+	case nil:
+		return nil, nil
+	case string:
+		entries = []any{v}
+	case []any:
+		entries = v
+	default:
+		return nil, invalid(field, "give a string or an array of strings")
+	}
+	addresses := make([]string, 0, len(entries))
+	for _, e := range entries {
+		s, ok := e.(string)
+		if !ok {
+			return nil, invalid(field, "give a string or an array of strings")
+		}
+		a, err := Address(s)
+		if err != nil {
+			return nil, invalid(field, "%v", err)
+		}
+		addresses = append(addresses, a)
+	}
+	return addresses, nil
+}
+
+// Address reads s as exactly one mail address, "ann@example.com" or "Ann <ann@example.com>", and returns the
+// address itself with its domain in lower case. It refuses whatever a second reader could take for another
+// or for more than one: lists, groups, comments, quoted local parts, unprintable characters. Its errors do not
+// repeat s.
+func Address(s string) (string, error) {
+	s = strings.Trim(s, " ")
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return "", fmt.Errorf("an address has no control or unprintable characters")
+	}
+	if strings.ContainsAny(s, ",;") {
+		return "", fmt.Errorf("one string is one address; give several as an array, and a name without , or ;")
+	}
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != bare(s) {
+		return "", fmt.Errorf("give an address as ann@example.com or Ann <ann@example.com>")
+	}
+	at := strings.LastIndexByte(a.Address, '@')
+	return a.Address[:at] + strings.ToLower(a.Address[at:]), nil
+}
+
+// bare is what stands between the only < and > of s, at its end, or s itself where it has neither.
+func bare(s string) string {
+	name, rest, angle := strings.Cut(s, "<")
+	if !angle {
+		return s
+	}
+	inner, ok := strings.CutSuffix(rest, ">")
+	if !ok || strings.ContainsAny(name+inner, "<>") {
+		return ""
+	}
+	return inner
+}
+
+func invalid(param, format string, args ...any) *vendors.Refusal {
+	r := vendors.Refuse(reason.ParamInvalid, format, args...)
+	r.Param = param
+	return r
+}

@@ -1,0 +1,346 @@
+package vendors
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// Limits of what is read. They bound the work that a hostile agent can cause.
+const (
+	maxParams = 20_000 // a batch of 100 mails to 100 recipients fits; attachments as number lists do not count
+	maxForm   = 1_000
+	maxDepth  = 16
+)
+
+// readParams reads query and body as one set of parameters. Vendors merge the two, so reading only one of them
+// would price a call that is not the one executed.
+func (c *Call) readParams(query, contentType string, body []byte) error {
+	if c.Operation.Body != JSON {
+		if err := c.addForm(query, "query"); err != nil {
+			return err
+		}
+	} else if query != "" {
+		return Refuse(reason.RequestInvalid, "%s takes no query", c.Operation.Name)
+	}
+	if len(body) == 0 && c.Operation.Body != JSON {
+		return c.checkParams()
+	}
+	if err := c.checkContentType(contentType, body); err != nil {
+		return err
+	}
+	if c.Operation.Body == JSON {
+		return c.addJSON(body)
+	}
+	if err := c.addForm(string(body), "body"); err != nil {
+		return err
+	}
+	return c.checkParams()
+}
+
+func (c *Call) checkContentType(contentType string, body []byte) error {
+	switch c.Operation.Body {
+	case None:
+		return Refuse(reason.BodyInvalid, "%s takes no body", c.Operation.Name)
+	case JSON:
+		if len(body) == 0 {
+			return nil
+		}
+		return mediaType(contentType, "application/json")
+	}
+	return mediaType(contentType, "application/x-www-form-urlencoded")
+}
+
+func mediaType(got, want string) error {
+	kind, params, err := mime.ParseMediaType(got)
+	if err != nil || kind != want {
+		return Refuse(reason.BodyInvalid, "the content type is not %s", want)
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
+		return Refuse(reason.BodyInvalid, "the charset is not UTF-8")
+	}
+	return nil
+}
+
+// addForm reads s strictly: whoever decodes it after us must find the same names and values, or the call is
+// refused. Semicolons, bad escapes and invalid UTF-8 are read differently by different servers.
+func (c *Call) addForm(s, where string) error {
+	if strings.ContainsAny(s, ";# \t\r\n") {
+		return Refuse(reason.BodyInvalid, "the %s contains a character that has to be escaped", where)
+	}
+	for pair := range strings.SplitSeq(s, "&") {
+		if s == "" {
+			return nil
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return Refuse(reason.BodyInvalid, "the %s has a part that is not name=value", where)
+		}
+		p, err := unescape(name, value)
+		if err != nil {
+			return Refuse(reason.BodyInvalid, "the %s has a bad escape or is not UTF-8", where)
+		}
+		if len(c.Params) >= maxForm {
+			return Refuse(reason.BodyInvalid, "the call has more than %d parameters", maxForm)
+		}
+		c.Params = append(c.Params, p)
+	}
+	return nil
+}
+
+func unescape(name, value string) (p Param, err error) {
+	if p.Name, err = url.QueryUnescape(name); err != nil {
+		return p, err
+	}
+	if p.Value, err = url.QueryUnescape(value); err != nil {
+		return p, err
+	}
+	if !utf8.ValidString(p.Name) || !utf8.ValidString(p.Value) {
+		return p, errors.New("not UTF-8")
+	}
+	return p, nil
+}
+
+// paramName is a parameter's name: a word, then brackets. Anything else is read in more than one way.
+var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\-]*(\[[A-Za-z0-9_.\-]*\])*$`)
+
+// checkParams refuses names that are not in form, that stand twice, or that are a value here and a branch
+// there: vendors differ in which of two they take.
+func (c *Call) checkParams() error {
+	seen := map[string]bool{}
+	for _, p := range c.Params {
+		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth {
+			return Refuse(reason.ParamInvalid, "a parameter's name is not of the form name or name[key]")
+		}
+		// A list may repeat: Stripe's expand[]=a&expand[]=b, Twilio's MediaUrl by plain repetition is refused.
+		if seen[p.Name] && !strings.HasSuffix(p.Name, "[]") {
+			return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(p.Name), Detail: "it is given twice; send it once"}
+		}
+		seen[p.Name] = true
+	}
+	for _, p := range c.Params {
+		for i := strings.LastIndexByte(p.Name, '['); i > 0; i = strings.LastIndexByte(p.Name[:i], '[') {
+			if seen[p.Name[:i]] {
+				return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(p.Name), Detail: "it is given as a value and as a group; send one of them"}
+			}
+		}
+	}
+	return c.checkLists(seen)
+}
+
+// checkLists refuses a group that mixes list positions with names or with "[]": "items[0]" beside "items[]".
+func (c *Call) checkLists(seen map[string]bool) error {
+	style := map[string]string{}
+	for name := range seen {
+		for i := strings.IndexByte(name, '['); i >= 0; {
+			end := i + strings.IndexByte(name[i:], ']')
+			kind := elementStyle(name[i+1 : end])
+			if old, ok := style[name[:i]]; ok && old != kind {
+				return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(name), Detail: "its elements are written in two ways; use one"}
+			}
+			style[name[:i]] = kind
+			if end+1 >= len(name) {
+				break
+			}
+			i = end + 1
+		}
+	}
+	return nil
+}
+
+func elementStyle(key string) string {
+	switch {
+	case key == "":
+		return "append"
+	case strings.Trim(key, "0123456789") == "":
+		return "index"
+	}
+	return "name"
+}
+
+// addJSON reads a JSON document strictly: one document, no name twice in an object, no deep nesting, UTF-8.
+func (c *Call) addJSON(body []byte) error {
+	if len(body) == 0 {
+		return nil // an operation that needs parameters refuses their absence itself
+	}
+	if !utf8.Valid(body) {
+		return Refuse(reason.BodyInvalid, "the body is not UTF-8")
+	}
+	tree, err := DecodeJSON(body)
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case err != nil:
+		return Refuse(reason.BodyInvalid, "the body is not one JSON document")
+	}
+	c.JSON = tree
+	return c.addLeaves("", tree)
+}
+
+// addLeaves appends the scalars of tree as parameters. A list that holds numbers alone is left out: it is an
+// attachment's bytes, which no rule looks at and which would be thousands of parameters.
+func (c *Call) addLeaves(name string, tree any) error {
+	switch v := tree.(type) {
+	case object:
+		for _, m := range v {
+			if err := c.addLeaves(join(name, m.name), m.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	case []any:
+		if bytesLike(v) {
+			return c.addLeaf(name, "")
+		}
+		for i, e := range v {
+			if err := c.addLeaves(fmt.Sprintf("%s[%d]", name, i), e); err != nil {
+				return err
+			}
+		}
+		return nil
+	case nil:
+		return c.addLeaf(name, "")
+	case bool:
+		return c.addLeaf(name, fmt.Sprint(v))
+	case json.Number:
+		return c.addLeaf(name, v.String())
+	case string:
+		return c.addLeaf(name, v)
+	}
+	return Refuse(reason.BodyInvalid, "the body holds a value of an unknown kind")
+}
+
+func (c *Call) addLeaf(name, value string) error {
+	if len(c.Params) >= maxParams {
+		return Refuse(reason.BodyInvalid, "the body has more than %d values", maxParams)
+	}
+	c.Params = append(c.Params, Param{name, value})
+	return nil
+}
+
+func join(name, key string) string {
+	if name == "" {
+		return key
+	}
+	return name + "[" + key + "]"
+}
+
+func bytesLike(list []any) bool {
+	for _, e := range list {
+		if _, ok := e.(json.Number); !ok {
+			return false
+		}
+	}
+	return len(list) > 0
+}
+
+// object keeps a JSON object's members in order. Rows read it with [Member].
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// Member returns the value of name in a JSON object of a [Call]'s tree; ok is false when tree is no object or
+// has no such member. The comparison is exact: "Amount" is not "amount".
+func Member(tree any, name string) (value any, ok bool) {
+	o, _ := tree.(object)
+	for _, m := range o {
+		if m.name == name {
+			return m.value, true
+		}
+	}
+	return nil, false
+}
+
+// DecodeJSON reads exactly one JSON document. A name that stands twice in one object is an error, because
+// readers differ in which they take; so are trailing data and nesting deeper than 16. Objects are read with
+// [Member], lists are []any, numbers json.Number.
+func DecodeJSON(body []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	tree, err := decodeValue(d, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("data after the JSON document")
+	}
+	return tree, nil
+}
+
+func decodeValue(d *json.Decoder, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, Refuse(reason.BodyInvalid, "the JSON is nested deeper than %d", maxDepth)
+	}
+	tok, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch tok {
+	case json.Delim('{'):
+		return decodeObject(d, depth)
+	case json.Delim('['):
+		return decodeList(d, depth)
+	}
+	return tok, nil
+}
+
+func decodeObject(d *json.Decoder, depth int) (any, error) {
+	o := object{}
+	seen := map[string]bool{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		name := key.(string) // a JSON object's keys are strings, or Token has failed
+		if seen[name] {
+			return nil, &Refusal{Code: reason.ParamDuplicate, Detail: "a name stands twice in one JSON object; send it once"}
+		}
+		seen[name] = true
+		value, err := decodeValue(d, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		o = append(o, member{name, value})
+	}
+	_, err := d.Token()
+	return o, err
+}
+
+func decodeList(d *json.Decoder, depth int) (any, error) {
+	list := []any{}
+	for d.More() {
+		value, err := decodeValue(d, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, value)
+	}
+	_, err := d.Token()
+	return list, err
+}
+
+// Encode writes params as a form, in order.
+func Encode(params []Param) string {
+	var b strings.Builder
+	for i, p := range params {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(url.QueryEscape(p.Name) + "=" + url.QueryEscape(p.Value))
+	}
+	return b.String()
+}

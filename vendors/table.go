@@ -1,0 +1,202 @@
+package vendors
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// A Table is a checked set of vendors. It finds the operation of a request and refuses everything else.
+type Table struct {
+	hosts map[string]*Vendor
+	rows  []row
+	names map[string]*Operation
+}
+
+type row struct {
+	vendor *Vendor
+	op     *Operation
+	path   *regexp.Regexp
+	ids    []string
+}
+
+// NewTable checks the vendors and joins them into one table. Every mistake that could let a call through
+// unpriced is an error here rather than a surprise at the first call.
+func NewTable(vs []Vendor) (*Table, error) {
+	t := &Table{hosts: map[string]*Vendor{}, names: map[string]*Operation{}}
+	seen := map[string]bool{}
+	for i := range vs {
+		v := &vs[i]
+		if v.Name == "" || v.Place == nil || v.Refuse == nil {
+			return nil, fmt.Errorf("vendors: vendor %d (%q) needs a Name, Place and Refuse", i, v.Name)
+		}
+		if seen[v.Name] {
+			return nil, fmt.Errorf("vendors: vendor %q is registered twice", v.Name)
+		}
+		seen[v.Name] = true
+		for j := range v.Operations {
+			if err := t.add(v, &v.Operations[j]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t, nil
+}
+
+func (t *Table) add(v *Vendor, op *Operation) error {
+	if err := op.check(v.Name); err != nil {
+		return err
+	}
+	if owner := t.hosts[op.Host]; owner != nil && owner != v {
+		return fmt.Errorf("vendors: %s and %s both claim host %s", owner.Name, v.Name, op.Host)
+	}
+	path, ids, err := compile(op.Path)
+	if err != nil {
+		return fmt.Errorf("vendors: %s: %w", op.Name, err)
+	}
+	t.hosts[op.Host] = v
+	t.rows = append(t.rows, row{v, op, path, ids})
+	if t.names[op.Name] == nil {
+		t.names[op.Name] = op
+	}
+	return nil
+}
+
+func (op *Operation) check(vendor string) error {
+	switch {
+	case !strings.HasPrefix(op.Name, vendor+"."):
+		return fmt.Errorf("vendors: operation %q does not start with %q", op.Name, vendor+".")
+	case op.Class == "":
+		return fmt.Errorf("vendors: %s has no class", op.Name)
+	case op.Class.Paid() && op.Bound == nil && op.HardDeny == "":
+		return fmt.Errorf("vendors: %s is of class %s and has no Bound", op.Name, op.Class)
+	case op.Class == Read && op.Method != http.MethodGet:
+		return fmt.Errorf("vendors: %s is a read but not a GET", op.Name)
+	}
+	return nil
+}
+
+var brace = regexp.MustCompile(`\{([A-Za-z]+)(?::([A-Za-z0-9_]+))?\}`)
+
+// compile makes the expression that matches a path template, and the names of its ids.
+func compile(template string) (*regexp.Regexp, []string, error) {
+	if !strings.HasPrefix(template, "/") {
+		return nil, nil, fmt.Errorf("path %q does not start with a slash", template)
+	}
+	var expr strings.Builder
+	var ids []string
+	rest := template
+	for loc := brace.FindStringSubmatchIndex(rest); loc != nil; loc = brace.FindStringSubmatchIndex(rest) {
+		prefix := ""
+		if loc[4] >= 0 {
+			prefix = rest[loc[4]:loc[5]]
+		}
+		ids = append(ids, rest[loc[2]:loc[3]])
+		expr.WriteString(regexp.QuoteMeta(rest[:loc[0]]) + "(" + prefix + "[A-Za-z0-9_-]{1,255})")
+		rest = rest[loc[1]:]
+	}
+	if strings.ContainsAny(rest, "{}") {
+		return nil, nil, fmt.Errorf("path %q has a brace that is not {name} or {name:prefix}", template)
+	}
+	re, err := regexp.Compile("^" + expr.String() + regexp.QuoteMeta(rest) + "$")
+	return re, ids, err
+}
+
+// Vendor returns the vendor that owns host, or nil.
+func (t *Table) Vendor(host string) *Vendor { return t.hosts[host] }
+
+// Lookup returns the first row of that name, or nil.
+func (t *Table) Lookup(operation string) *Operation { return t.names[operation] }
+
+// Operations returns every row, in the order registered.
+func (t *Table) Operations() []*Operation {
+	ops := make([]*Operation, len(t.rows))
+	for i, r := range t.rows {
+		ops[i] = r.op
+	}
+	return ops
+}
+
+// Identify names the operation of req and reads its parameters from query and body. body is the whole request
+// body. It does no I/O and changes nothing. Its errors are [*Refusal]s; a vendor is returned with one wherever
+// the host was known, so that the refusal can be written in that vendor's shape.
+//
+// A path that is not in canonical form is refused, never normalised: a normaliser is a second opinion about
+// what will be executed, and an attacker looks for the place where the two differ.
+func (t *Table) Identify(req *http.Request, body []byte) (*Vendor, *Call, error) {
+	host, err := canonicalHost(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := t.hosts[host]
+	if v == nil {
+		return nil, nil, Refuse(reason.HostUnknown, "no registered vendor serves this host; register its vendor or fix the URL")
+	}
+	c, err := t.read(v, host, req, body)
+	var refusal *Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		err = Refuse(reason.RequestInvalid, "%v", err)
+	}
+	return v, c, err
+}
+
+// read returns the call as far as it could be read, so that a refusal can name the operation.
+func (t *Table) read(v *Vendor, host string, req *http.Request, body []byte) (*Call, error) {
+	if err := canonicalRequest(req); err != nil {
+		return nil, err
+	}
+	method := req.Method
+	if method == "" {
+		method = http.MethodGet // net/http's meaning of the empty method
+	}
+	op, ids := t.match(host, method, req.URL.Path)
+	if op == nil {
+		return nil, Refuse(reason.OperationUnknown, "%s %s is not in the %s catalogue%s", method, route(req.URL.Path), v.Name, emptySegmentHint(req.URL.Path))
+	}
+	c := &Call{Operation: op, Method: method, Host: host, Path: req.URL.Path, IDs: ids}
+	if op.HardDeny != "" {
+		return c, Refuse(reason.OperationHardDenied, "%s is never allowed through a vault key: %s", op.Name, op.HardDeny)
+	}
+	if err := c.readHeaders(v, req.Header); err != nil {
+		return c, err
+	}
+	return c, c.readParams(req.URL.RawQuery, req.Header.Get("Content-Type"), body)
+}
+
+func (t *Table) match(host, method, path string) (*Operation, map[string]string) {
+	for _, r := range t.rows {
+		if r.op.Host != host || r.op.Method != method {
+			continue
+		}
+		m := r.path.FindStringSubmatch(path)
+		if m == nil {
+			continue
+		}
+		ids := map[string]string{}
+		for i, name := range r.ids {
+			ids[name] = m[i+1]
+		}
+		return r.op, ids
+	}
+	return nil, nil
+}
+
+// route is a path for a message: its ids shortened away, at most 80 bytes, so that a refusal carries nothing
+// that an agent put there on purpose.
+func route(path string) string {
+	if len(path) > 80 {
+		path = path[:80] + "…"
+	}
+	return path
+}
+
+func emptySegmentHint(path string) string {
+	if strings.Contains(path, "//") {
+		return "; a part of the path is empty: with twilio-go call SetAccountSid, or pass PathAccountSid"
+	}
+	return ""
+}
