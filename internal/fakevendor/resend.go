@@ -106,13 +106,18 @@ func (v *resend) run(c *resendCall, do func(*resendCall) (object, *resendError))
 }
 
 func (v *resend) try(c *resendCall, do func(*resendCall) (object, *resendError)) (r reply, keep bool) {
+	r, keep = v.locked(c, do)
+	return c.finish(r), keep
+}
+
+func (v *resend) locked(c *resendCall, do func(*resendCall) (object, *resendError)) (r reply, keep bool) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	o, err := do(c)
-	v.mu.Unlock()
 	if err != nil {
-		return c.finish(err.reply()), false
+		return err.reply(), false
 	}
-	return c.finish(jsonReply(http.StatusOK, o)), true
+	return jsonReply(http.StatusOK, o), true
 }
 
 // deduplicate executes once for each idempotency key (resend.com/docs/dashboard/

@@ -117,16 +117,19 @@ func (v *stripe) deduplicate(c *stripeCall, handle stripeHandler) reply {
 // execute runs the handler under the lock, and the fault's hook without it. The
 // reply is kept under the idempotency key if the endpoint began to execute.
 func (v *stripe) execute(c *stripeCall, handle stripeHandler) (r reply, keep bool) {
-	v.mu.Lock()
-	o, err := handle(v, c)
-	if err == nil {
-		r, keep = jsonReply(http.StatusOK, v.expanded(c, o)), true
-	} else {
-		r, keep = err.reply(), err.ran
-	}
-	v.mu.Unlock()
-	r.set("Original-Request", v.nextRequest())
+	r, keep = v.locked(c, handle)
 	return c.finish(r), keep
+}
+
+// locked is the part that touches the books, rendering included.
+func (v *stripe) locked(c *stripeCall, handle stripeHandler) (r reply, keep bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	o, err := handle(v, c)
+	if err != nil {
+		return err.reply(), err.ran
+	}
+	return jsonReply(http.StatusOK, v.expanded(c, o)), true
 }
 
 func (v *stripe) nextRequest() string { return fmt.Sprintf("req_Fake%010d", v.requests.Add(1)) }

@@ -1,8 +1,9 @@
 package kbresend
 
 import (
-	"fmt"
+	"errors"
 	"net/mail"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -57,6 +58,9 @@ func (t tariff) bound(recipients []string) (vendors.Bound, error) {
 
 // boundSend counts the recipients of one mail.
 func (t tariff) boundSend(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+	if err := checkHeaders(c); err != nil {
+		return vendors.Bound{}, err
+	}
 	recipients, err := recipientsOf(c.JSON)
 	if err != nil {
 		return vendors.Bound{}, err
@@ -66,6 +70,9 @@ func (t tariff) boundSend(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, err
 
 // boundBatch counts the recipients of all mails of a batch, whatever its validation mode.
 func (t tariff) boundBatch(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+	if err := checkHeaders(c); err != nil {
+		return vendors.Bound{}, err
+	}
 	mails, err := mailsOf(c.JSON)
 	if err != nil {
 		return vendors.Bound{}, err
@@ -91,16 +98,10 @@ func mailsOf(body any) ([]any, error) {
 }
 
 // recipientsOf checks one mail and returns everyone it goes to, each as often as it is named: Resend counts every
-// entry, and says nothing of counting an address once that is named twice.
-func recipientsOf(body any) ([]string, error) {
-	m, ok := body.(map[string]any)
-	if !ok {
-		return nil, vendors.Refuse(reason.BodyInvalid, "a mail is a JSON object")
-	}
+// entry, and does not say that it counts an address once that is named twice. A mail to nobody is refused, so that
+// a way of sending that needs no "to" is not taken for one that costs nothing.
+func recipientsOf(m any) ([]string, error) {
 	if err := checkFrom(m); err != nil {
-		return nil, err
-	}
-	if err := checkHeaders(m); err != nil {
 		return nil, err
 	}
 	var all []string
@@ -117,11 +118,11 @@ func recipientsOf(body any) ([]string, error) {
 	return all, nil
 }
 
-// checkFrom refuses a sender that two readers could read as two senders. It stays a parameter as it was sent; a
-// policy's rule about its domain reads it with [Address].
-func checkFrom(m map[string]any) error {
-	from, sent := m["from"]
-	if _, template := m["template"]; !sent && template {
+// checkFrom refuses a sender that two readers could read as two senders. It stays a parameter as it was sent, so
+// a rule about its domain has to read it with [Address].
+func checkFrom(m any) error {
+	from, sent := vendors.Member(m, "from")
+	if _, template := vendors.Member(m, "template"); !sent && template {
 		return nil // the template names its sender
 	}
 	s, ok := from.(string)
@@ -134,44 +135,46 @@ func checkFrom(m map[string]any) error {
 	return nil
 }
 
-// addressing are the headers of a mail that say again who it is from and to. Whether Resend sends to them is not
-// documented, so a recipient there would be one that nobody counts: refused even where a rule grants headers.
+// headerParam matches the name of a mail's own header among the call's parameters, in a mail and in a batch.
+var headerParam = regexp.MustCompile(`^(?:headers|\[[0-9]+\]\[headers\])\[(.*)\]$`)
+
+// addressing are the headers of a mail that say again who it is from and to, and of what it is made. Whether
+// Resend sends to them is not documented, so that a recipient there would be one whom nobody counts.
 var addressing = map[string]bool{
-	"from": true, "sender": true, "return-path": true, "to": true, "cc": true, "bcc": true,
+	"from": true, "sender": true, "return-path": true, "to": true, "cc": true, "bcc": true, "apparently-to": true,
 	"resent-from": true, "resent-sender": true, "resent-to": true, "resent-cc": true, "resent-bcc": true,
-	"apparently-to": true, "content-type": true, "mime-version": true, "content-transfer-encoding": true,
+	"content-type": true, "content-transfer-encoding": true, "mime-version": true,
 }
 
-func checkHeaders(m map[string]any) error {
-	sent, ok := m["headers"]
-	if !ok || sent == nil {
-		return nil
-	}
-	headers, ok := sent.(map[string]any)
-	if !ok {
-		return invalid("headers", "give an object of strings")
-	}
-	for name, value := range headers {
-		s, ok := value.(string)
-		if !ok || name == "" || !isToken(name) || strings.ContainsFunc(s, unicode.IsControl) {
-			return invalid("headers", "a header is a name and a string without control characters")
-		}
-		if addressing[strings.ToLower(name)] {
+// checkHeaders refuses headers that address a mail or that could start another header, even where a rule grants
+// headers.
+func checkHeaders(c *vendors.Call) error {
+	for _, p := range c.Params {
+		m := headerParam.FindStringSubmatch(p.Name)
+		switch {
+		case m == nil:
+		case m[1] == "" || strings.ContainsFunc(m[1], notToken):
+			return invalid("headers", "a header's name is letters, digits and -")
+		case addressing[strings.ToLower(m[1])]:
 			return invalid("headers", "a header cannot say who a mail is from or to, or what it is made of; use the mail's own fields")
+		case strings.ContainsFunc(p.Value, unicode.IsControl):
+			return invalid("headers", "a header's value has no control characters")
 		}
 	}
 	return nil
 }
 
-// isToken reports whether s is a header's name as RFC 5322 has it: printable ASCII without a colon.
-func isToken(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
+// notToken is stricter than RFC 5322, where only controls, spaces and colons are out: brackets would let one header
+// pass for another in a parameter's name.
+func notToken(r rune) bool {
+	return r != '-' && r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
 }
 
 // addressesOf reads a field that is one address or an array of them. An absent or null field names nobody.
-func addressesOf(m map[string]any, field string) ([]string, error) {
+func addressesOf(m any, field string) ([]string, error) {
 	var entries []any
-	switch v := m[field].(type) {
+	value, _ := vendors.Member(m, field)
+	switch v := value.(type) {
 	case nil:
 		return nil, nil
 	case string:
@@ -203,14 +206,14 @@ func addressesOf(m map[string]any, field string) ([]string, error) {
 func Address(s string) (string, error) {
 	s = strings.Trim(s, " ")
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		return "", fmt.Errorf("an address has no control or unprintable characters")
+		return "", errors.New("an address has no control or unprintable characters")
 	}
 	if strings.ContainsAny(s, ",;") {
-		return "", fmt.Errorf("one string is one address; give several as an array, and a name without , or ;")
+		return "", errors.New("one string is one address; give several as an array, and a name without , or ;")
 	}
 	a, err := mail.ParseAddress(s)
 	if err != nil || a.Address != bare(s) {
-		return "", fmt.Errorf("give an address as ann@example.com or Ann <ann@example.com>")
+		return "", errors.New("give an address as ann@example.com or Ann <ann@example.com>")
 	}
 	at := strings.LastIndexByte(a.Address, '@')
 	return a.Address[:at] + strings.ToLower(a.Address[at:]), nil

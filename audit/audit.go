@@ -1,0 +1,109 @@
+// Package audit is the record of every call: allowed, denied, in doubt. A sink is one method; which sinks are
+// required is the caller's choice, made in the open: a sink given as it is must take the record before a call
+// is forwarded, one wrapped in [InsecureBestEffort] need not, and [InsecureDiscard] keeps nothing.
+//
+// Records are structs of vetted fields. No body, no card number, no credential and no vault key ever stands in
+// one; a recipient stands only as a keyed digest.
+package audit
+
+import (
+	"context"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// A Sink takes records. Write is called from many goroutines at once. When it returns nil the record is as
+// durable as the sink makes it; on error, nothing may be assumed, and a call that waits for it is not
+// forwarded. The context carries the brake's own deadline, not the caller's cancellation.
+type Sink interface {
+	Write(ctx context.Context, r Record) error
+}
+
+// A Kind says at which point of a call a record was made.
+type Kind string
+
+// The kinds. An intent and the outcome of the same call share its CallID.
+const (
+	Intent  Kind = "intent"  // reserved, about to be forwarded
+	Outcome Kind = "outcome" // what became of it
+	Denied  Kind = "denied"  // refused; nothing was forwarded
+	Control Kind = "control" // a key was issued; something was revoked, paused, resumed, resolved
+)
+
+// A Verdict is what the brake decided.
+type Verdict string
+
+// The verdicts.
+const (
+	Allow Verdict = "allow"
+	Deny  Verdict = "deny"
+)
+
+// A Record is one entry. Amounts are micro-units of a currency's major unit, or counts (package cost); times
+// are UTC.
+type Record struct {
+	Version int       `json:"v"`  // of this schema: 1
+	ID      string    `json:"id"` // unique; a sink that gets it twice keeps one
+	Time    time.Time `json:"time"`
+	Kind    Kind      `json:"kind"`
+	CallID  string    `json:"call,omitempty"`  // one for all the records of a call, its probe included
+	Probe   bool      `json:"probe,omitempty"` // the record is of a look at the vendor that the call needed
+
+	Tenant string   `json:"tenant,omitempty"`
+	Agent  string   `json:"agent,omitempty"`
+	Run    string   `json:"run,omitempty"`
+	Labels []string `json:"labels,omitempty"`
+	Key    string   `json:"key,omitempty"` // the vault key's id, never its token
+	Tool   string   `json:"tool,omitempty"`
+	Step   string   `json:"step,omitempty"`
+
+	Vendor    string `json:"vendor,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	Class     string `json:"class,omitempty"`
+
+	Verdict Verdict `json:"verdict,omitempty"`
+	// Outcome is executed, not_executed, pending or in_doubt; empty on an intent and on a denial.
+	Outcome string      `json:"outcome,omitempty"`
+	Reason  reason.Code `json:"reason,omitempty"`  // why refused, or why in doubt
+	Detail  string      `json:"detail,omitempty"`  // for people; made by the brake, never by the agent
+	Reasons []Why       `json:"reasons,omitempty"` // every rule that objected
+
+	Reserved []cost.Line `json:"reserved,omitempty"`
+	Actual   []cost.Line `json:"actual,omitempty"`
+	Held     []cost.Line `json:"held,omitempty"` // what stays held after the call
+	Budgets  []Budget    `json:"budgets,omitempty"`
+	Flag     string      `json:"flag,omitempty"` // something a person should see: "over bound", "unexpected currency"
+
+	Status        int      `json:"status,omitempty"`         // the vendor's HTTP status, as it came
+	VendorRequest string   `json:"vendor_request,omitempty"` // the vendor's request id
+	Objects       []string `json:"objects,omitempty"`        // the vendor's ids of what the call touched
+	Recipients    []string `json:"recipients,omitempty"`     // keyed digests
+	Idempotency   string   `json:"idempotency,omitempty"`    // digest of the agent's key
+	Attached      bool     `json:"attached,omitempty"`       // a retry of an earlier attempt: the same spend
+
+	Duration       time.Duration `json:"duration_ns,omitempty"` // the whole call
+	LedgerDuration time.Duration `json:"ledger_ns,omitempty"`
+	VendorDuration time.Duration `json:"vendor_ns,omitempty"`
+}
+
+// A Why is one objection of one rule.
+type Why struct {
+	Code  reason.Code `json:"code"`
+	Rule  int         `json:"rule"` // index into the policy's rules; -1 when none names the operation
+	Param string      `json:"param,omitempty"`
+}
+
+// A Budget is the state of one budget after the call.
+type Budget struct {
+	Name     string        `json:"name"`
+	Shared   bool          `json:"shared,omitempty"`
+	Meter    cost.Meter    `json:"meter"`
+	Currency cost.Currency `json:"currency,omitempty"`
+	Limit    int64         `json:"limit"`
+	Spent    int64         `json:"spent"`
+	Held     int64         `json:"held"`
+	Left     int64         `json:"left"`
+	Reset    time.Time     `json:"reset,omitzero"`
+}

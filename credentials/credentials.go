@@ -1,0 +1,63 @@
+// Package credentials is where real vendor credentials come from. A [Source] is one method; a [Credential] is
+// opaque and prints as nothing but a placeholder, whatever verb, encoder or logger is used on it.
+//
+// This package imports nothing of Keybrake.
+package credentials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+)
+
+// ErrUnknown says that a source has no credential of that reference.
+var ErrUnknown = errors.New("credentials: unknown reference")
+
+// A Source fetches a credential by reference. It is called at construction, when a key is issued, and when the
+// brake's short cache has run out; never with a reference that an agent chose. Get is called from many
+// goroutines. Its errors must not contain secrets: they reach logs. An error that wraps ErrUnknown says that the
+// reference does not exist; any other says that the source could not be asked.
+type Source interface {
+	Get(ctx context.Context, ref string) (Credential, error)
+}
+
+// A Credential is a vendor's real secret: one string or several, as the vendor needs (Twilio: account SID and
+// token; or account SID, key SID and secret). The zero Credential is empty.
+type Credential struct {
+	// A func, because fmt prints unexported fields without asking their String method, and a func prints as an
+	// address.
+	reveal func() []string
+}
+
+// New makes a Credential of its parts.
+func New(parts ...string) Credential {
+	parts = slices.Clone(parts)
+	return Credential{func() []string { return parts }}
+}
+
+// Reveal returns the parts. The brake calls it to build the outgoing request; nothing else should.
+func (c Credential) Reveal() []string {
+	if c.reveal == nil {
+		return nil
+	}
+	return slices.Clone(c.reveal())
+}
+
+const redacted = "[credential]"
+
+// String hides the credential.
+func (c Credential) String() string { return redacted }
+
+// GoString hides the credential.
+func (c Credential) GoString() string { return redacted }
+
+// Format hides the credential under every verb.
+func (c Credential) Format(s fmt.State, _ rune) { fmt.Fprint(s, redacted) }
+
+// MarshalText hides the credential from encoders.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue hides the credential from slog.
+func (c Credential) LogValue() slog.Value { return slog.StringValue(redacted) }

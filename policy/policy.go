@@ -1,0 +1,146 @@
+// Package policy says what a vault key may do. A policy is data: Go literals and strict JSON or YAML files are
+// the same thing, and both denies by default. The zero Policy allows nothing, the zero [Rule] matches nothing,
+// the zero [Decision] denies.
+//
+// [Decide] is a pure function of a policy and a call that was already read and priced; it does no I/O, knows no
+// vendor, and keeps every reason, not only the first.
+package policy
+
+import (
+	"github.com/keybrake/keybrake-go/cost"
+)
+
+// A Policy is a list of what is allowed and of what it may cost.
+type Policy struct {
+	Allow   []Rule   `json:"allow"`
+	Budgets []Budget `json:"budgets,omitempty"`
+}
+
+// A Rule allows the operations that its pattern names, within its limits. A call is allowed when one rule
+// allows all of it; rules do not add up.
+type Rule struct {
+	// Operation is the pattern: "stripe.refunds.create", "stripe.charges.*". Empty matches nothing.
+	Operation cost.Pattern `json:"operation"`
+
+	// ReadOnly narrows the rule to operations that change nothing.
+	ReadOnly bool `json:"read_only,omitempty"`
+
+	// MaxPerCall is the most that one call may cost, in money or in units. Unset is no limit beyond the budgets;
+	// zero allows only calls that cost nothing.
+	MaxPerCall Amount `json:"max_per_call,omitzero"`
+
+	// Ceiling is reserved for a call whose cost cannot be bounded beforehand; without one such a call is denied.
+	// The vendor may take more: then it is booked in full and the key is frozen.
+	Ceiling Amount `json:"ceiling,omitzero"`
+
+	// Params holds a test for each parameter that matters, by name without list positions ("reason", "expand",
+	// "metadata[order]"). Naming a parameter here is also what allows one that redirects money or effect, or
+	// that the catalogue does not know.
+	Params Params `json:"params,omitempty"`
+
+	// Countries are ISO 3166 alpha-2 codes. When set, every destination must be in one of them.
+	Countries []string `json:"countries,omitempty"`
+
+	// Recipients are whom a call may reach: "+14155550100", "+1415*", "a@acme.com", "*@acme.com". When set, every
+	// recipient must match one.
+	Recipients []string `json:"recipients,omitempty"`
+}
+
+// Params are tests by parameter name.
+type Params map[string]Match
+
+// A Match is a test of one parameter. Unless Optional, a call without the parameter fails it. The zero Match
+// fails everything; several conditions must all hold.
+type Match struct {
+	Any      bool     `json:"any,omitempty"`      // every value, and none
+	OneOf    []string `json:"one_of,omitempty"`   // exactly one of these
+	Prefix   string   `json:"prefix,omitempty"`   // starts with this
+	Max      string   `json:"max,omitempty"`      // a whole number of ASCII digits, at most this
+	Optional bool     `json:"optional,omitempty"` // may be absent
+
+	err error
+}
+
+// Any allows a parameter with whatever value, or without. It is the way to grant one that redirects money.
+func Any() Match { return Match{Any: true} }
+
+// OneOf allows exactly these values.
+func OneOf(values ...string) Match { return Match{OneOf: values} }
+
+// Prefix allows values that start with p.
+func Prefix(p string) Match { return Match{Prefix: p} }
+
+// Max allows whole numbers of ASCII digits up to n, in the parameter's own unit.
+func Max(n string) Match {
+	_, err := cost.ParseCount(n)
+	return Match{Max: n, err: err}
+}
+
+// OrAbsent makes a test pass for calls without the parameter.
+func (m Match) OrAbsent() Match {
+	m.Optional = true
+	return m
+}
+
+// A Budget is a limit on one meter in one window.
+type Budget struct {
+	// Name is how messages and records call this budget. Default: made from window and limit.
+	Name string `json:"name,omitempty"`
+
+	// Scope is empty for a budget of this key alone, or the name of a budget shared by many keys: "team:support".
+	// A shared budget lives in the ledger, made by Brake.SetBudget; Limit can only lower it here.
+	Scope string `json:"scope,omitempty"`
+
+	Limit  Amount         `json:"limit"`
+	Meter  cost.Meter     `json:"meter,omitempty"` // money only: charge, outflow, fee or spend. Default: spend
+	Window cost.Window    `json:"window"`          // lifetime, hour, day or month
+	Zone   string         `json:"zone,omitempty"`  // IANA time zone of the window. Default: UTC
+	Only   []cost.Pattern `json:"only,omitempty"`  // the operations that count. Default: all
+}
+
+// Lifetime is a budget that never resets.
+func Lifetime(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Lifetime} }
+
+// Hourly is a budget by clock hour, in UTC unless [Budget.In] says otherwise.
+func Hourly(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Hour} }
+
+// Daily is a budget by calendar day, in UTC unless [Budget.In] says otherwise.
+func Daily(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Day} }
+
+// Monthly is a budget by calendar month, in UTC unless [Budget.In] says otherwise.
+func Monthly(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Month} }
+
+// Shared makes b the budget of a scope that many keys draw on.
+func (b Budget) Shared(scope string) Budget {
+	b.Scope = scope
+	return b
+}
+
+// In sets the time zone of b's window, by its IANA name.
+func (b Budget) In(zone string) Budget {
+	b.Zone = zone
+	return b
+}
+
+// On makes b count one meter of money instead of all.
+func (b Budget) On(m cost.Meter) Budget {
+	b.Meter = m
+	return b
+}
+
+// For makes b count only the operations named.
+func (b Budget) For(only ...cost.Pattern) Budget {
+	b.Only = only
+	return b
+}
+
+// Counts is the meter that b counts: its own, or the one that follows from its limit.
+func (b Budget) Counts() cost.Meter {
+	if b.Limit.Currency == "" {
+		return b.Limit.Meter
+	}
+	if b.Meter == "" {
+		return cost.Spend
+	}
+	return b.Meter
+}

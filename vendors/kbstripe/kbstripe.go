@@ -1,0 +1,87 @@
+// Package kbstripe is Stripe's table for the brake: which call is which operation, what it can cost, and what
+// its reply says it did cost. It is made of pure functions over bytes and imports no Stripe SDK, so it fits
+// every major version of every SDK.
+//
+// # What is priced
+//
+// Payment intents and charges count on the charge meter; refunds, transfers and payouts on outflow. Money that
+// an intent or an uncaptured charge may still take is held on the object (pi_…, ch_…), so that create, confirm
+// and capture are one reservation whose level moves. Where the amount stands at Stripe alone (confirm, capture,
+// refund), the object is read first and, where Stripe takes an explicit amount, that amount is sent.
+//
+// # What is refused
+//
+// Everything that is not in the table, and a set that no policy can allow: operations that mint keys, tokens
+// and sessions, or that change where money and events go.
+//
+// # Evidence
+//
+// Facts about Stripe are from docs.stripe.com and Stripe's OpenAPI description 2026-08-26.dahlia, read in
+// November 2026, unless a comment says otherwise. Parameter lists are those of stripe-go v76.25.0.
+package kbstripe
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// Stripe's hosts that the table speaks of. Uploads (files.stripe.com) and the meter stream
+// (meter-events.stripe.com) have no row, so they are unknown hosts.
+const (
+	apiHost     = "api.stripe.com"
+	connectHost = "connect.stripe.com"
+)
+
+// keyMemory is how long Stripe's v1 is sure to know an Idempotency-Key, less an hour: "clients can safely retry
+// within 24 hours". Keys are honoured on POST alone and are at most 255 characters long.
+const (
+	keyMemory = 23 * time.Hour
+	keyMax    = 255
+)
+
+// Options is empty today; nil is as good.
+type Options struct{}
+
+// New returns Stripe's table. It does no I/O and does not fail.
+func New(_ *Options) vendors.Vendor {
+	return vendors.Vendor{
+		Name: "stripe",
+		Operations: slices.Concat(
+			paymentIntents(), charges(), refunds(), customers(), transfers(), payouts(), balance(), hardDenied(),
+		),
+		Headers:         []string{"Stripe-Version"},
+		RedirectHeaders: redirectHeaders,
+		Check:           check,
+		Place:           place,
+		Refuse:          refuse,
+		Resends:         resends,
+	}
+}
+
+// redirectHeaders change whose money moves; Stripe-Context supersedes Stripe-Account.
+var redirectHeaders = []string{"Stripe-Account", "Stripe-Context"}
+
+// schema lists what a paid operation takes; every one of them can also carry the redirecting headers.
+func schema(plain, redirects []string) vendors.Schema {
+	return vendors.Schema{Plain: plain, Redirects: slices.Concat(redirects, redirectHeaders)}
+}
+
+// read is the row of a call that changes nothing.
+func read(name, path string) vendors.Operation {
+	return vendors.Operation{Name: "stripe." + name, Method: http.MethodGet, Host: apiHost, Path: path, Class: vendors.Read}
+}
+
+// post completes the row of a v1 write: host, form body, idempotency, and Stripe's general rule for what a
+// reply proves where the row has no rule of its own.
+func post(op vendors.Operation) vendors.Operation {
+	op.Name = "stripe." + op.Name
+	op.Method, op.Host, op.Body = http.MethodPost, apiHost, vendors.Form
+	op.KeyMemory, op.KeyMax = keyMemory, keyMax
+	if op.Outcome == nil {
+		op.Outcome = outcome()
+	}
+	return op
+}
