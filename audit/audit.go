@@ -16,7 +16,8 @@ import (
 
 // A Sink takes records. Write is called from many goroutines at once. When it returns nil the record is as
 // durable as the sink makes it; on error, nothing may be assumed, and a call that waits for it is not
-// forwarded. The context carries the brake's own deadline, not the caller's cancellation.
+// forwarded. The context carries the brake's own deadline, not the caller's cancellation. A sink changes nothing
+// in the record's slices, which others see too, and keeps none of them: it writes or copies them before it returns.
 type Sink interface {
 	Write(ctx context.Context, r Record) error
 }
@@ -45,11 +46,13 @@ const (
 // are UTC.
 type Record struct {
 	Version int       `json:"v"`  // of this schema: 1
-	ID      string    `json:"id"` // unique; a sink that gets it twice keeps one
+	ID      string    `json:"id"` // unique; a sink that can look it up keeps one, readers count one
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"kind"`
-	CallID  string    `json:"call,omitempty"`  // one for all the records of a call, its probe included
-	Probe   bool      `json:"probe,omitempty"` // the record is of a look at the vendor that the call needed
+	CallID  string    `json:"call,omitempty"` // one for all the records of a call, its probe included
+	// Reservation is the id in the ledger, where it is not the CallID: a retry of an earlier attempt.
+	Reservation string `json:"reservation,omitempty"`
+	Probe       bool   `json:"probe,omitempty"` // the record is of a look at the vendor that the call needed
 
 	Tenant string   `json:"tenant,omitempty"`
 	Agent  string   `json:"agent,omitempty"`

@@ -1,5 +1,6 @@
 // Package credentials is where real vendor credentials come from. A [Source] is one method; a [Credential] is
-// opaque and prints as nothing but a placeholder, whatever verb, encoder or logger is used on it.
+// opaque and prints as nothing but a placeholder, or an address, whatever verb, encoder or logger is used on it
+// or on what holds it.
 //
 // This package imports nothing of Keybrake.
 package credentials
@@ -43,6 +44,11 @@ func (c Credential) Reveal() []string {
 		return nil
 	}
 	return slices.Clone(c.reveal())
+}
+
+// empty reports whether no part holds anything.
+func (c Credential) empty() bool {
+	return !slices.ContainsFunc(c.Reveal(), func(part string) bool { return part != "" })
 }
 
 const redacted = "[credential]"

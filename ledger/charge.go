@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -28,8 +29,14 @@ type Charge struct {
 //     budgets together are another; each scope that counts the line on its meter must have a budget in its
 //     currency, else a cap in one currency could be escaped by paying in another.
 //
-// A budget that the call does not touch gets no charge.
+// A budget that the call does not touch gets no charge. A shared budget that is named twice, as a narrowed key
+// may, is charged once, under the lower limit; two budgets of the key's own under one name are an error, since
+// each would be checked without the other.
 func Charges(budgets []Budget, operation string, lines []cost.Line) ([]Charge, error) {
+	budgets, err := distinct(budgets)
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range lines {
 		if err := l.Valid(); err != nil {
 			return nil, &Denied{Code: reason.CostUnknown, Name: err.Error()}
@@ -52,6 +59,23 @@ func Charges(budgets []Budget, operation string, lines []cost.Line) ([]Charge, e
 		}
 	}
 	return charges, nil
+}
+
+// distinct names each budget once.
+func distinct(budgets []Budget) ([]Budget, error) {
+	out := make([]Budget, 0, len(budgets))
+	for _, b := range budgets {
+		i := slices.IndexFunc(out, func(o Budget) bool { return o.Name == b.Name && o.Shared == b.Shared })
+		switch {
+		case i < 0:
+			out = append(out, b)
+		case !b.Shared:
+			return nil, fmt.Errorf("ledger: the key has two budgets of its own named %q", b.Name)
+		default:
+			out[i].Limit = min(out[i].Limit, b.Limit)
+		}
+	}
+	return out, nil
 }
 
 func counts(b Budget, lines []cost.Line) bool {
@@ -105,6 +129,9 @@ func Amounts(entries []Entry, lines []cost.Line) (amounts []int64, strays []cost
 		}
 	}
 	for _, l := range lines {
+		if err := l.Valid(); err != nil {
+			return nil, nil, err
+		}
 		if l.Meter.Money() && !entriesCount(entries, l) {
 			strays = append(strays, l)
 		}
@@ -155,7 +182,10 @@ const NoLimit = -1
 // 0 for lifetime. A zone that this machine does not know is an error, hence a denial: counting in another zone
 // would give two machines two windows, and each its own limit.
 func Window(b Budget, now time.Time) (start, end int64, err error) {
-	zone, err := cost.Zone(b.Zone)
+	if !b.Window.Valid() {
+		return 0, 0, fmt.Errorf("ledger: budget %s: %q is not a window", b.Name, b.Window)
+	}
+	zone, err := location(b.Zone)
 	if err != nil {
 		return 0, 0, fmt.Errorf("ledger: budget %s: %w", b.Name, err)
 	}
@@ -164,4 +194,19 @@ func Window(b Budget, now time.Time) (start, end int64, err error) {
 		end = to.UnixMicro()
 	}
 	return from.UnixMicro(), end, nil
+}
+
+// zones remembers the time zones, which [cost.Zone] reads from disk each time. Only names that load are kept,
+// so it cannot grow beyond the tz database.
+var zones sync.Map
+
+func location(name string) (*time.Location, error) {
+	if zone, ok := zones.Load(name); ok {
+		return zone.(*time.Location), nil
+	}
+	zone, err := cost.Zone(name)
+	if err == nil {
+		zones.Store(name, zone)
+	}
+	return zone, err
 }

@@ -26,6 +26,16 @@ type Control struct {
 	Reason                         string // for people; kept with the row
 }
 
+// Valid reports what is wrong with c, if anything. A verb that is none would be kept and stop nothing, so it is
+// refused.
+func (c Control) Valid() error {
+	if c.Verb != Revoke && c.Verb != Pause && c.Verb != Resume {
+		return fmt.Errorf("ledger: %q is not a verb; revoke, pause or resume", c.Verb)
+	}
+	_, err := c.Name()
+	return err
+}
+
 // Name is the row that c writes: "run:run_42". Reserve is given the names that stop its call.
 func (c Control) Name() (string, error) {
 	names := []string{}

@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -37,7 +38,8 @@ type Ledger interface {
 	Open(ctx context.Context, k Key) error
 
 	// SetBudget makes or revises a shared budget. Spent and held amounts stay; a limit below them is legal and
-	// refuses further reserves. Changing what an existing budget counts is ErrBudgetFixed.
+	// refuses further reserves. Changing what an existing budget counts is ErrBudgetFixed. A budget that is not
+	// Valid makes no row.
 	SetBudget(ctx context.Context, tenant string, b Budget) error
 
 	// Budget returns a shared budget, or ErrNoBudget.
@@ -54,12 +56,14 @@ type Ledger interface {
 	Raise(ctx context.Context, h Hold, r Request) (Hold, error)
 
 	// Settle books the outcome of a call. It never refuses for lack of budget. Settling a settled hold with the
-	// same amounts changes nothing; with others it is ErrSettled, and the first stands.
+	// same amounts changes nothing; with others it is ErrSettled, and the first stands. A settlement that is not
+	// Valid changes nothing; one whose amounts are out of range is an error and leaves the hold in doubt.
 	Settle(ctx context.Context, h Hold, s Settlement) (Receipt, error)
 
 	// Release gives a hold back. It is called only with proof that the vendor did not execute. unsent says that
 	// not even a byte left; then counted calls come back too. A hold that a retry has attached to in the
-	// meantime is not given back: it becomes in doubt.
+	// meantime is not given back: it becomes in doubt, and so it stays until it is released with a hold whose Phase
+	// is Doubt, that is by someone who has seen the doubt (InDoubt, Find) and resolved it.
 	Release(ctx context.Context, h Hold, unsent bool) error
 
 	// InDoubt lists the holds of a tenant that are in doubt, or in flight past their deadline, oldest first.
@@ -108,6 +112,28 @@ type Budget struct {
 	Operations []cost.Pattern // empty: all
 }
 
+// Valid reports what is wrong with b, if anything: SetBudget refuses it, since a row that cannot be read as it
+// was meant would count something else.
+func (b Budget) Valid() error {
+	switch {
+	case b.Name == "":
+		return errors.New("ledger: a budget needs a name")
+	case b.Limit < 0 || b.Limit > cost.Max:
+		return fmt.Errorf("ledger: budget %s: limit: %w", b.Name, cost.ErrRange)
+	case !b.Meter.Valid():
+		return fmt.Errorf("ledger: budget %s: %q is not a meter", b.Name, b.Meter)
+	case b.Meter.Money() != b.Currency.Valid() || !b.Meter.Money() && b.Currency != "":
+		return fmt.Errorf("ledger: budget %s: currency %q does not fit meter %s", b.Name, b.Currency, b.Meter)
+	}
+	for _, p := range b.Operations {
+		if err := p.Valid(); err != nil {
+			return fmt.Errorf("ledger: budget %s: %w", b.Name, err)
+		}
+	}
+	_, _, err := Window(b, time.Unix(0, 0))
+	return err
+}
+
 // Counts reports whether b adds up line l of operation, whatever its currency.
 func (b Budget) Counts(operation string, l cost.Line) bool {
 	return b.Meter.Counts(l.Meter) && cost.MatchAny(b.Operations, operation)
@@ -146,6 +172,14 @@ type Request struct {
 	Object    string        // "" or the object whose hold this call moves; then Lines are the level after it
 	Read      bool          // costs nothing: admitted or not, counted, not held, no record stays
 	Deadline  time.Duration // how long the call may be in flight before it is in doubt
+
+	// Probing says that the lines come later, by Raise. Until they have, a retry that carries the same claim is
+	// refused (reason.IdempotencyInFlight) rather than attached, because there is no hold yet to attach to; once
+	// the deadline has passed without a Raise, the claim counts for nothing.
+	Probing bool
+
+	// Memo is kept with the hold, at Raise, and comes back in it: what a retry must send again to the letter.
+	Memo string
 }
 
 // A Hold is one admitted reservation. It is plain data, so that another process can settle it.
@@ -162,7 +196,10 @@ type Hold struct {
 	// only the proof of an execution may settle it.
 	Attached bool
 
-	// States are the budgets after the reserve, for the record.
+	Memo string // of the [Request]
+
+	// States are the budgets after the reserve, for the record: one for each of Entries, but of the calls alone where
+	// Attached. InDoubt and Find need not fill them in.
 	States []State
 }
 
@@ -197,9 +234,21 @@ type Settlement struct {
 	Object string      // the object that carries Held, when the reply names it
 }
 
+// Valid reports what is wrong with s, if anything. The zero Settlement would give all money back, and a settled
+// reservation that still holds something would hold it for ever, so neither is carried out.
+func (s Settlement) Valid() error {
+	switch {
+	case s.Phase != Settled && s.Phase != Pending && s.Phase != Doubt:
+		return fmt.Errorf("ledger: %q is not the phase of a settlement", s.Phase)
+	case s.Phase == Settled && slices.ContainsFunc(s.Held, func(l cost.Line) bool { return l.Amount != 0 }):
+		return errors.New("ledger: a settled reservation holds nothing; settle as pending")
+	}
+	return nil
+}
+
 // A Receipt is what Settle did.
 type Receipt struct {
-	States []State     // the budgets afterwards
+	States []State     // the budgets afterwards, in the windows of the reserve
 	Over   bool        // the actual was above what was held: booked in full, and the key is frozen
 	Strays []cost.Line // cost that none of the hold's budgets counts: nothing was booked, the hold stays in doubt
 }

@@ -58,7 +58,7 @@ func Decide(p Policy, c Call) Decision {
 			continue
 		}
 		lines, capped := r.price(c)
-		why := r.object(i, c, lines)
+		why := r.object(i, c, lines, capped)
 		if len(why) == 0 {
 			return Decision{Allowed: true, Rule: i, Lines: lines, Capped: capped}
 		}
@@ -73,7 +73,8 @@ func Decide(p Policy, c Call) Decision {
 
 // price is what to reserve under r: the bound, or the ceiling where there is none.
 func (r Rule) price(c Call) (lines []cost.Line, capped bool) {
-	if c.Priced || c.ToProbe || r.Ceiling.IsZero() {
+	// A ceiling that is unset or does not parse would reserve nothing for a call that costs something.
+	if c.Priced || c.ToProbe || r.Ceiling.valid() != nil {
 		return c.Lines, false
 	}
 	meter := c.Meter
@@ -84,22 +85,15 @@ func (r Rule) price(c Call) (lines []cost.Line, capped bool) {
 }
 
 // object collects what r, the rule at index i, has against c.
-func (r Rule) object(i int, c Call, lines []cost.Line) []Reason {
+func (r Rule) object(i int, c Call, lines []cost.Line, capped bool) []Reason {
 	var why []Reason
 	add := func(code reason.Code, param, format string, args ...any) {
 		why = append(why, Reason{Code: code, Rule: i, Param: param, Detail: fmt.Sprintf(format, args...)})
 	}
 	r.objectParams(c, add)
-	for _, country := range c.Countries {
-		if len(r.Countries) > 0 && !slices.Contains(r.Countries, country) {
-			add(reason.CountryDenied, "", "country %s is not among %s", country, strings.Join(r.Countries, ", "))
-		}
-	}
-	if len(r.Countries) > 0 && len(c.Countries) == 0 && !c.ReadOnly {
-		add(reason.CountryDenied, "", "the rule names countries and this operation tells none")
-	}
+	r.objectCountries(c, add)
 	r.objectRecipients(c, add)
-	if !c.Priced && !c.ToProbe && r.Ceiling.IsZero() {
+	if !c.Priced && !c.ToProbe && !capped {
 		add(reason.CostUnknown, "", "%s", c.Why)
 	}
 	if !c.ToProbe {
@@ -112,13 +106,11 @@ type adder func(code reason.Code, param, format string, args ...any)
 
 func (r Rule) objectParams(c Call, add adder) {
 	for _, name := range c.Redirects {
-		if _, named := r.Params.find(name); !named {
-			add(reason.ParamRedirects, name, "it redirects money or effect; name it in the rule's params to allow it")
-		}
+		r.objectUnlisted(c, name, add, reason.ParamRedirects, "it redirects money or effect")
 	}
-	for _, name := range c.Unknown {
-		if _, named := r.Params.find(name); !named {
-			add(reason.ParamUnknown, name, "the catalogue of %s does not list it; name it in the rule's params to allow it", c.Operation)
+	if c.Paid {
+		for _, name := range c.Unknown {
+			r.objectUnlisted(c, name, add, reason.ParamUnknown, "the catalogue of "+c.Operation+" does not list it")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
@@ -127,20 +119,28 @@ func (r Rule) objectParams(c Call, add adder) {
 		if len(values) == 0 && !m.Optional && !m.Any {
 			add(reason.ParamDenied, name, "the rule demands it")
 		}
-		for _, v := range values {
-			if !m.matches(v) {
-				add(reason.ParamDenied, name, "its value is not one that the rule allows: %s", m)
-			}
+		if slices.ContainsFunc(values, func(v string) bool { return !m.matches(v) }) {
+			add(reason.ParamDenied, name, "its value is not one that the rule allows: %s", m)
 		}
 	}
 }
 
-// values returns the values of every parameter that name means: itself, or with a trailing "[*]" all below it.
-func (c Call) values(name string) []string {
-	root, deep := strings.CutSuffix(name, "[*]")
-	if !deep {
-		return c.Params[name]
+// objectUnlisted objects to a parameter that needs a test of its own and has none. One whose value the call
+// does not show passes only a test that takes every value, since an absent value is not tested otherwise.
+func (r Rule) objectUnlisted(c Call, name string, add adder, code reason.Code, what string) {
+	tests := r.Params.about(name)
+	if len(tests) == 0 {
+		add(code, name, "%s; name it in the rule's params to allow it", what)
 	}
+	if len(c.Params[name]) == 0 && slices.ContainsFunc(tests, func(m Match) bool { return !m.Any }) {
+		add(reason.ParamDenied, name, "its value cannot be seen, so the rule's test cannot be made")
+	}
+}
+
+// values returns the values of every parameter that a test of name is made on: itself and all below it. That
+// goes for a name without "[*]" too, or a test of "shipping" would let shipping[address] pass unseen.
+func (c Call) values(name string) []string {
+	root := strings.TrimSuffix(name, "[*]")
 	var all []string
 	for n, v := range c.Params {
 		if n == root || strings.HasPrefix(n, root+"[") {
@@ -150,17 +150,31 @@ func (c Call) values(name string) []string {
 	return all
 }
 
-// find returns the test for a parameter: one of its own name, or one of a group above it ("metadata[*]").
-func (p Params) find(name string) (Match, bool) {
-	if m, ok := p[name]; ok {
-		return m, true
-	}
-	for group, m := range p {
-		if root, deep := strings.CutSuffix(group, "[*]"); deep && (name == root || strings.HasPrefix(name, root+"[")) {
-			return m, true
+// about returns the tests that speak of a parameter: one of its own name, and those of groups above it
+// ("metadata[*]").
+func (p Params) about(name string) []Match {
+	var tests []Match
+	for n, m := range p {
+		root, deep := strings.CutSuffix(n, "[*]")
+		if n == name || deep && (name == root || strings.HasPrefix(name, root+"[")) {
+			tests = append(tests, m)
 		}
 	}
-	return Match{}, false
+	return tests
+}
+
+func (r Rule) objectCountries(c Call, add adder) {
+	if len(r.Countries) == 0 {
+		return
+	}
+	if len(c.Countries) == 0 && !c.ReadOnly {
+		add(reason.CountryDenied, "", "the rule names countries and this operation tells none")
+	}
+	for _, country := range slices.Compact(slices.Sorted(slices.Values(c.Countries))) {
+		if !slices.Contains(r.Countries, country) {
+			add(reason.CountryDenied, "", "country %s is not among %s", country, strings.Join(r.Countries, ", "))
+		}
+	}
 }
 
 func (r Rule) objectRecipients(c Call, add adder) {
@@ -172,7 +186,8 @@ func (r Rule) objectRecipients(c Call, add adder) {
 	}
 	for n, to := range c.Recipients {
 		if !slices.ContainsFunc(r.Recipients, func(p string) bool { return glob(p, to) }) {
-			add(reason.RecipientDenied, "", "recipient %d is not among those that the rule allows", n+1)
+			add(reason.RecipientDenied, "", "recipient %d of %d is not among those that the rule allows", n+1, len(c.Recipients))
+			return // a mail to thousands of others is one objection
 		}
 	}
 }
@@ -183,11 +198,12 @@ func glob(pattern, s string) bool {
 		return prefix != "" && strings.HasPrefix(s, prefix)
 	}
 	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
-		return suffix != "" && strings.HasSuffix(s, suffix)
+		return strings.HasSuffix(s, suffix)
 	}
 	return pattern == s
 }
 
+// objectCost compares lines with the limit for one call. A limit that did not parse allows nothing.
 func (r Rule) objectCost(lines []cost.Line, add adder) {
 	limit := r.MaxPerCall
 	if limit.IsZero() {
@@ -203,7 +219,12 @@ func (r Rule) objectCost(lines []cost.Line, add adder) {
 		}
 	}
 	total, err := cost.Sum(lines, meter, limit.Currency)
-	if err != nil || total > limit.Value {
+	switch {
+	case limit.valid() != nil || meter == cost.Calls:
+		add(reason.MaxPerCall, "", "the rule's limit for one call is not valid, so nothing is within it")
+	case err != nil:
+		add(reason.MaxPerCall, "", "the call costs more than can be counted and the rule allows %s for one call", limit)
+	case total > limit.Value:
 		add(reason.MaxPerCall, "", "the call costs up to %s and the rule allows %s for one call", cost.Format(total, limit.Currency, meter), limit)
 	}
 }
@@ -236,15 +257,21 @@ func atMost(value, limit string) bool {
 
 // String describes the test, for a message.
 func (m Match) String() string {
-	switch {
-	case m.Any:
+	if m.Any {
 		return "any"
-	case len(m.OneOf) > 0:
-		return "one of " + strings.Join(m.OneOf, ", ")
-	case m.Max != "":
-		return "a whole number up to " + m.Max
-	case m.Prefix != "":
-		return "starting with " + m.Prefix
 	}
-	return "nothing"
+	var parts []string
+	if len(m.OneOf) > 0 {
+		parts = append(parts, "one of "+strings.Join(m.OneOf, ", "))
+	}
+	if m.Prefix != "" {
+		parts = append(parts, "starting with "+m.Prefix)
+	}
+	if m.Max != "" {
+		parts = append(parts, "a whole number up to "+m.Max)
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, " and ")
 }

@@ -1,5 +1,5 @@
 // Package policy says what a vault key may do. A policy is data: Go literals and strict JSON or YAML files are
-// the same thing, and both denies by default. The zero Policy allows nothing, the zero [Rule] matches nothing,
+// the same thing, and both deny by default. The zero Policy allows nothing, the zero [Rule] matches nothing,
 // the zero [Decision] denies.
 //
 // [Decide] is a pure function of a policy and a call that was already read and priced; it does no I/O, knows no
@@ -34,8 +34,10 @@ type Rule struct {
 	Ceiling Amount `json:"ceiling,omitzero"`
 
 	// Params holds a test for each parameter that matters, by name without list positions ("reason", "expand",
-	// "metadata[order]"). Naming a parameter here is also what allows one that redirects money or effect, or
-	// that the catalogue does not know.
+	// "metadata[order]"), or for a whole group ("metadata[*]"). A test is made on everything below its name too,
+	// and every test of a parameter must hold, its group's beside its own. Naming a parameter here is also what
+	// allows one that redirects money or effect, or that the catalogue does not know; only a "[*]" does so for
+	// what is below it.
 	Params Params `json:"params,omitempty"`
 
 	// Countries are ISO 3166 alpha-2 codes. When set, every destination must be in one of them.
@@ -49,8 +51,8 @@ type Rule struct {
 // Params are tests by parameter name.
 type Params map[string]Match
 
-// A Match is a test of one parameter. Unless Optional, a call without the parameter fails it. The zero Match
-// fails everything; several conditions must all hold.
+// A Match is a test of one parameter. Unless Optional, a call without the parameter fails it. Several conditions
+// must all hold. The zero Match fails everything, and with Optional alone it forbids the parameter.
 type Match struct {
 	Any      bool     `json:"any,omitempty"`      // every value, and none
 	OneOf    []string `json:"one_of,omitempty"`   // exactly one of these
@@ -84,7 +86,7 @@ func (m Match) OrAbsent() Match {
 
 // A Budget is a limit on one meter in one window.
 type Budget struct {
-	// Name is how messages and records call this budget. Default: made from window and limit.
+	// Name is how messages and records call this budget. Default: see [Budget.Title].
 	Name string `json:"name,omitempty"`
 
 	// Scope is empty for a budget of this key alone, or the name of a budget shared by many keys: "team:support".
@@ -133,6 +135,24 @@ func (b Budget) For(only ...cost.Pattern) Budget {
 	b.Only = only
 	return b
 }
+
+// Title is how messages and records call b: its name, the scope of a shared budget, or a name made from window,
+// limit and meter, such as "lifetime 80.00 USD". The titles of a policy's budgets differ from each other.
+func (b Budget) Title() string {
+	switch {
+	case b.Name != "":
+		return b.Name
+	case b.Scope != "":
+		return b.Scope
+	}
+	title := adverbs[b.Window] + " " + b.Limit.String()
+	if b.Meter != "" && b.Meter != cost.Spend {
+		title += " of " + string(b.Meter)
+	}
+	return title
+}
+
+var adverbs = map[cost.Window]string{cost.Lifetime: "lifetime", cost.Hour: "hourly", cost.Day: "daily", cost.Month: "monthly"}
 
 // Counts is the meter that b counts: its own, or the one that follows from its limit.
 func (b Budget) Counts() cost.Meter {

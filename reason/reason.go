@@ -47,6 +47,7 @@ const (
 	ProbeFailed         Code = "probe_failed"
 	IdempotencyInvalid  Code = "idempotency_key_invalid"
 	IdempotencyConflict Code = "idempotency_conflict"
+	IdempotencyInFlight Code = "idempotency_in_flight"
 
 	BudgetExceeded Code = "budget_exceeded"
 	BudgetMissing  Code = "budget_missing"
@@ -102,6 +103,8 @@ var table = []Entry{
 	{ProbeFailed, 403, "the amount is known only at the vendor, and reading it there failed; nothing was sent that costs"},
 	{IdempotencyInvalid, 403, "the idempotency key is empty, too long or not printable ASCII"},
 	{IdempotencyConflict, 403, "this idempotency key was used by the run for a different request; use a new key"},
+
+	{IdempotencyInFlight, 403, "the first attempt with this idempotency key is still finding out its amount; send it again when that has ended"},
 
 	{BudgetExceeded, 429, "a budget does not cover this call; wait for its reset or raise it"},
 	{BudgetMissing, 429, "a budget that the key names has no row in the ledger; create it with SetBudget"},

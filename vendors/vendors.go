@@ -32,6 +32,10 @@ type Vendor struct {
 	// Stripe-Account. Each is a parameter of the call under its own name and needs a rule that grants it.
 	RedirectHeaders []string
 
+	// RetryHeaders are the reply headers by which the vendor asks its SDKs to send a call again. They are not
+	// passed on for writes that no idempotency key protects.
+	RetryHeaders []string
+
 	// Check refuses a call for reasons that hold for every operation: a header value, an account in the path
 	// that is not the credential's. nil refuses nothing.
 	Check func(*Call) error

@@ -19,5 +19,7 @@
 //
 // What it is not: it checks no unknown parameters, no minimum amounts and no
 // rate limits, its searches are consistent at once, and all credentials of one
-// vendor and mode are one account.
+// vendor and mode are one account. Where Stripe is known to behave otherwise a
+// comment says so; facts/ in the comments is the project's collection of what
+// the vendors document, as of 2026-11.
 package fakevendor

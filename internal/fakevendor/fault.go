@@ -58,7 +58,8 @@ const (
 	// Echo executes and repeats the Authorization value, its parts, and their
 	// base64 and decoded forms in reply headers and in the JSON body.
 	Echo FaultKind = "echo"
-	// Overcharge executes for twice the money that was asked for.
+	// Overcharge executes for twice the money that was asked for; a hold holds
+	// twice as much.
 	Overcharge FaultKind = "overcharge"
 	// AmountLie executes rightly and then writes Fault.Body, as raw JSON, in
 	// place of every amount, price and unit count of the reply: -1, 1.5, "500",

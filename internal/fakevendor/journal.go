@@ -24,11 +24,12 @@ type Execution struct {
 	Vendor string // stripe, twilio or resend
 	// Kind is resource.verb, or the resource alone where its creation is the
 	// money: payment_intent.create, .update, .confirm, .capture, .cancel,
-	// .increment_authorization, .conclude; charge, charge.update, charge.capture;
+	// .increment_authorization; charge, charge.update, charge.capture;
 	// refund, refund.update, refund.cancel; transfer, transfer.update,
 	// transfer.reverse; payout, payout.update, payout.cancel, payout.reverse;
 	// customer.create, .update, .delete; sms, sms.cancel, sms.delete, sms.redact;
-	// email, email.update, email.cancel.
+	// email, email.update, email.cancel. What [Server.Conclude] does is
+	// resource.conclude.
 	Kind   string
 	Object string // the vendor's id
 	Money  bool   // money moved with this execution
@@ -55,6 +56,11 @@ type Received struct {
 	Body     []byte
 	Time     time.Time
 	Status   int // of the answer; 0 when there was none (yet)
+}
+
+// billed is the Execution of a fee in micro-USD for so many units.
+func billed(fee, units int64) Execution {
+	return Execution{Money: true, Meter: MeterFee, Amount: fee, Currency: "USD", Units: units}
 }
 
 // journal is the log of both. Entries are only ever appended.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const page = "<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>\n"
+const gatewayPage = "<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>\n"
 
 // delivery tells a waiting fault who has gone away.
 type delivery struct {
@@ -148,7 +148,7 @@ func (f Fault) refusal(v vendor) reply {
 }
 
 func (f Fault) page(status int) reply {
-	r := reply{status: f.status(status), body: []byte(page)}.set("Content-Type", "text/html; charset=utf-8")
+	r := reply{status: f.status(status), body: []byte(gatewayPage)}.set("Content-Type", "text/html; charset=utf-8")
 	if f.Body != "" {
 		r.body = []byte(f.Body)
 	}

@@ -120,9 +120,8 @@ func (v *resend) locked(c *resendCall, do func(*resendCall) (object, *resendErro
 	return jsonReply(http.StatusOK, o), true
 }
 
-// deduplicate executes once for each idempotency key (resend.com/docs/dashboard/
-// emails/idempotency-keys, read 2026-11): the same payload gets the same reply,
-// another one and one in flight are 409s.
+// deduplicate executes once for each idempotency key (facts/resend.md): the same
+// payload gets the same reply, another one and one in flight are 409s.
 func (v *resend) deduplicate(c *resendCall, do func(*resendCall) (object, *resendError)) reply {
 	key := c.header.Get("Idempotency-Key")
 	if key == "" {
@@ -158,6 +157,6 @@ func (v *resend) accept(c *resendCall, m *email) object {
 		m.event = "scheduled"
 	}
 	v.emails = append(v.emails, m)
-	v.log(c, "email", m, Execution{Money: true, Meter: MeterFee, Amount: m.fee, Currency: "USD", Units: m.recipients()})
+	v.log(c, "email", m, billed(m.fee, m.recipients()))
 	return object{"id": m.id}
 }

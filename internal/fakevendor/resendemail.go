@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -41,8 +42,8 @@ func (a *addresses) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(a))
 }
 
-// recipients is what Resend counts: To, CC and BCC are separate emails
-// (resend.com/docs/knowledge-base/account-quotas-and-limits, read 2026-11).
+// recipients is what Resend counts: every To, CC and BCC is an email of its own
+// (facts/resend.md, from Resend's documentation of its quotas, 2026-11).
 func (m *email) recipients() int64 { return int64(len(m.To) + len(m.Cc) + len(m.Bcc)) }
 
 func (m *email) validate() *resendError {
@@ -126,12 +127,25 @@ func (v *resend) retrieve(c *resendCall) (object, *resendError) {
 	return m.object(), nil
 }
 
-func (v *resend) list(*resendCall) (object, *resendError) {
-	data := []object{}
+// list pages by limit, after and before, newest first.
+func (v *resend) list(c *resendCall) (object, *resendError) {
+	all := []object{}
 	for _, m := range slices.Backward(v.emails) {
-		data = append(data, m.object())
+		all = append(all, m.object())
 	}
-	return object{"object": "list", "has_more": false, "data": data}, nil
+	f, err := parseForm(c.query, nil)
+	limit, nerr := 20, error(nil)
+	if f.has("limit") {
+		limit, nerr = strconv.Atoi(f.str("limit"))
+	}
+	if err != nil || nerr != nil || limit < 1 || limit > 100 {
+		return nil, &resendError{422, "validation_error", "The pagination limit must be a number between 1 and 100."}
+	}
+	data, more, found := page(all, limit, f.str("after"), f.str("before"))
+	if !found {
+		return nil, &resendError{422, "validation_error", "The pagination cursor is invalid."}
+	}
+	return object{"object": "list", "has_more": more, "data": data}, nil
 }
 
 // scheduled finds an email that was not sent yet.
@@ -165,7 +179,7 @@ func (v *resend) cancel(c *resendCall) (object, *resendError) {
 		return nil, err
 	}
 	m.event = "canceled"
-	v.log(c, "email.cancel", m, Execution{Money: true, Meter: MeterFee, Amount: -m.fee, Currency: "USD", Units: -m.recipients()})
+	v.log(c, "email.cancel", m, billed(-m.fee, -m.recipients()))
 	return object{"object": "email", "id": m.id}, nil
 }
 

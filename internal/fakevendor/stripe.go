@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type stripe struct {
 	requests atomic.Int64
 
 	mu    sync.Mutex // guards what follows, objects' contents included
+	made  int        // objects so far, for their ids
 	items []*item    // in order of creation
 	byID  map[string]*item
 }
@@ -155,7 +157,8 @@ func money(moved bool, meter string, minor int64, o object) Execution {
 
 // store puts a new object into the books of c, with the members that all have.
 func (v *stripe) store(c *stripeCall, kind, prefix string, o object) object {
-	o["id"] = fmt.Sprintf("%s_3Fake%012d", prefix, len(v.items)+1)
+	v.made++
+	o["id"] = fmt.Sprintf("%s_3Fake%012d", prefix, v.made)
 	o["object"], o["created"], o["livemode"] = kind, time.Now().Unix(), c.live
 	if _, ok := o["metadata"]; !ok {
 		o["metadata"] = c.form.mapping("metadata")
@@ -164,7 +167,11 @@ func (v *stripe) store(c *stripeCall, kind, prefix string, o object) object {
 	return o
 }
 
+// keep puts o in its place; it replaces an object of the same id.
 func (v *stripe) keep(o object, scope string) {
+	if old := v.byID[o.str("id")]; old != nil {
+		v.items = slices.DeleteFunc(v.items, func(it *item) bool { return it == old })
+	}
 	it := &item{object: o, scope: scope}
 	v.items = append(v.items, it)
 	v.byID[o.str("id")] = it

@@ -41,7 +41,8 @@ func TestPaymentIntentLife(t *testing.T) {
 	if pi.Status != stripe.PaymentIntentStatusSucceeded || pi.AmountReceived != 4000 {
 		t.Fatalf("captured %s received %d", pi.Status, pi.AmountReceived)
 	}
-	got := wantExecutions(t, s, "payment_intent.create", "payment_intent.update", "payment_intent.confirm", "payment_intent.capture")
+	got := wantExecutions(t, s, "payment_intent.create", "payment_intent.update",
+		"payment_intent.confirm", "payment_intent.capture")
 	if last := got[3]; !last.Money || last.Amount != 40_000_000 || last.Credential != stripeKey || last.Object != pi.ID {
 		t.Errorf("capture was logged as %+v", last)
 	}
@@ -55,7 +56,8 @@ func TestConfirmAtOnceAndRefund(t *testing.T) {
 	s := start(t)
 	sc := stripeOf(s, stripeKey)
 	params := &stripe.PaymentIntentParams{
-		Amount: stripe.Int64(5000), Currency: stripe.String("jpy"), Confirm: stripe.Bool(true), PaymentMethod: stripe.String("pm_card_visa"),
+		Amount: stripe.Int64(5000), Currency: stripe.String("jpy"), Confirm: stripe.Bool(true),
+		PaymentMethod: stripe.String("pm_card_visa"),
 	}
 	params.AddExpand("latest_charge")
 	pi, err := sc.PaymentIntents.New(params)
@@ -85,7 +87,8 @@ func TestConfirmAtOnceAndRefund(t *testing.T) {
 func TestDeclineLeavesTheIntent(t *testing.T) {
 	s := start(t)
 	_, err := stripeOf(s, stripeKey).PaymentIntents.New(&stripe.PaymentIntentParams{
-		Amount: stripe.Int64(700), Currency: stripe.String("usd"), Confirm: stripe.Bool(true), PaymentMethod: stripe.String("pm_card_chargeDeclined"),
+		Amount: stripe.Int64(700), Currency: stripe.String("usd"), Confirm: stripe.Bool(true),
+		PaymentMethod: stripe.String("pm_card_chargeDeclined"),
 	})
 	se := wantStripeError(t, err, 402, stripe.ErrorCodeCardDeclined)
 	if se.PaymentIntent == nil || se.PaymentIntent.Status != stripe.PaymentIntentStatusRequiresPaymentMethod {
@@ -99,7 +102,8 @@ func TestProcessingIsConcludedLater(t *testing.T) {
 	s := start(t)
 	sc := stripeOf(s, stripeKey)
 	pi, err := sc.PaymentIntents.New(&stripe.PaymentIntentParams{
-		Amount: stripe.Int64(700), Currency: stripe.String("kwd"), Confirm: stripe.Bool(true), PaymentMethod: stripe.String("pm_processing"),
+		Amount: stripe.Int64(700), Currency: stripe.String("kwd"), Confirm: stripe.Bool(true),
+		PaymentMethod: stripe.String("pm_processing"),
 	})
 	if err != nil || pi.Status != stripe.PaymentIntentStatusProcessing {
 		t.Fatalf("%v, %+v", err, pi)
@@ -124,10 +128,14 @@ func TestIncrementAndMulticapture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = sc.PaymentIntents.IncrementAuthorization(pi.ID, &stripe.PaymentIntentIncrementAuthorizationParams{Amount: stripe.Int64(1500)}); err != nil {
+	if _, err = sc.PaymentIntents.IncrementAuthorization(pi.ID, &stripe.PaymentIntentIncrementAuthorizationParams{
+		Amount: stripe.Int64(1500),
+	}); err != nil {
 		t.Fatal(err)
 	}
-	pi, err = sc.PaymentIntents.Capture(pi.ID, &stripe.PaymentIntentCaptureParams{AmountToCapture: stripe.Int64(600), FinalCapture: stripe.Bool(false)})
+	pi, err = sc.PaymentIntents.Capture(pi.ID, &stripe.PaymentIntentCaptureParams{
+		AmountToCapture: stripe.Int64(600), FinalCapture: stripe.Bool(false),
+	})
 	if err != nil || pi.AmountCapturable != 900 || pi.Status != stripe.PaymentIntentStatusRequiresCapture {
 		t.Fatalf("%v, %+v", err, pi)
 	}
@@ -146,7 +154,9 @@ func TestChargeHeldThenCaptured(t *testing.T) {
 	if err != nil || ch.Captured {
 		t.Fatalf("%v, %+v", err, ch)
 	}
-	if ch, err = sc.Charges.Capture(ch.ID, &stripe.ChargeCaptureParams{Amount: stripe.Int64(300)}); err != nil || ch.AmountCaptured != 300 {
+	if ch, err = sc.Charges.Capture(ch.ID, &stripe.ChargeCaptureParams{
+		Amount: stripe.Int64(300),
+	}); err != nil || ch.AmountCaptured != 300 {
 		t.Fatalf("%v, %+v", err, ch)
 	}
 	_, err = sc.Charges.Capture(ch.ID, nil)
@@ -159,7 +169,9 @@ func TestCancellationsNetToZero(t *testing.T) {
 	s := start(t)
 	s.SeedCharge("ch_seed", 5000, "usd")
 	sc := stripeOf(s, stripeKey)
-	re, err := sc.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String("pi_seed"), InstructionsEmail: stripe.String("a@example.com")})
+	re, err := sc.Refunds.New(&stripe.RefundParams{
+		PaymentIntent: stripe.String("pi_seed"), InstructionsEmail: stripe.String("a@example.com"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,14 +192,18 @@ func TestCancellationsNetToZero(t *testing.T) {
 func TestTransfersAndPayoutsLeaveTheAccount(t *testing.T) {
 	s := start(t)
 	sc := stripeOf(s, stripeKey)
-	tr, err := sc.Transfers.New(&stripe.TransferParams{Amount: stripe.Int64(400), Currency: stripe.String("eur"), Destination: stripe.String("acct_1")})
+	tr, err := sc.Transfers.New(&stripe.TransferParams{
+		Amount: stripe.Int64(400), Currency: stripe.String("eur"), Destination: stripe.String("acct_1"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err = sc.TransferReversals.New(&stripe.TransferReversalParams{ID: stripe.String(tr.ID)}); err != nil {
 		t.Fatal(err)
 	}
-	po, err := sc.Payouts.New(&stripe.PayoutParams{Amount: stripe.Int64(600), Currency: stripe.String("eur"), Method: stripe.String("instant")})
+	po, err := sc.Payouts.New(&stripe.PayoutParams{
+		Amount: stripe.Int64(600), Currency: stripe.String("eur"), Method: stripe.String("instant"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +219,9 @@ func TestCustomersAreListedSearchedAndDeleted(t *testing.T) {
 	sc := stripeOf(s, stripeKey)
 	var ids []string
 	for _, run := range []string{"a", "b", "a"} {
-		cus, err := sc.Customers.New(&stripe.CustomerParams{Email: stripe.String(run + "@example.com"), Params: stripe.Params{Metadata: map[string]string{"run": run}}})
+		cus, err := sc.Customers.New(&stripe.CustomerParams{
+			Params: stripe.Params{Metadata: map[string]string{"run": run}}, Email: stripe.String(run + "@example.com"),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +239,9 @@ func TestCustomersAreListedSearchedAndDeleted(t *testing.T) {
 		t.Errorf("listed %d customers, want 3", n)
 	}
 	found := 0
-	for it := sc.Customers.Search(&stripe.CustomerSearchParams{SearchParams: stripe.SearchParams{Query: `metadata['run']:'a'`}}); it.Next(); found++ {
+	for it := sc.Customers.Search(&stripe.CustomerSearchParams{SearchParams: stripe.SearchParams{
+		Query: `metadata['run']:'a'`},
+	}); it.Next(); found++ {
 	}
 	if found != 2 {
 		t.Errorf("found %d customers, want 2", found)
@@ -332,7 +352,9 @@ func TestModesAndAccountsAreApart(t *testing.T) {
 
 func TestUnknownOperationIsReceivedOnly(t *testing.T) {
 	s := start(t)
-	_, err := stripeOf(s, stripeKey).WebhookEndpoints.New(&stripe.WebhookEndpointParams{URL: stripe.String("https://example.com")})
+	_, err := stripeOf(s, stripeKey).WebhookEndpoints.New(&stripe.WebhookEndpointParams{
+		URL: stripe.String("https://example.com"),
+	})
 	wantStripeError(t, err, 404, "")
 	wantExecutions(t, s)
 	if got := s.Received(); len(got) != 1 || got[0].Path != "/v1/webhook_endpoints" || got[0].Status != 404 {

@@ -101,19 +101,6 @@ func (s *Server) SeedCharge(id string, amountMinor int64, currency string) {
 	charge["id"], charge["object"], charge["payment_intent"] = id, "charge", intent["id"]
 	for _, o := range []object{intent, charge} {
 		o["created"], o["livemode"], o["metadata"] = time.Now().Unix(), false, map[string]string{}
-		v.forget(o.str("id"))
 		v.keep(o, "")
 	}
-}
-
-// forget removes an object that a seed replaces.
-func (v *stripe) forget(id string) {
-	old := v.byID[id]
-	for i, it := range v.items {
-		if it == old {
-			it.object = object{} // stays in its place, is nothing
-			v.items[i] = it
-		}
-	}
-	delete(v.byID, id)
 }

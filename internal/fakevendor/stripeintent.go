@@ -1,12 +1,12 @@
 package fakevendor
 
 import (
-	"fmt"
 	"strings"
+	"time"
 )
 
-// The life of a payment intent (docs.stripe.com/payments/paymentintents/lifecycle,
-// read 2026-11). What a payment method does is in its name, see chargeCard.
+// The statuses in the life of a payment intent (facts/stripe.md 1.5). What a
+// payment method does is in its name, see chargeCard.
 const (
 	needsMethod  = "requires_payment_method"
 	needsConfirm = "requires_confirmation"
@@ -90,7 +90,7 @@ func (v *stripe) chargeCard(c *stripeCall, o object, amount int64, kind string) 
 	ch := v.newCharge(c, o, amount*c.factor, succeeded)
 	o["latest_charge"] = ch["id"]
 	if o.str("capture_method") == "manual" {
-		o["status"], o["amount_capturable"] = needsCapture, amount
+		o["status"], o["amount_capturable"] = needsCapture, amount*c.factor
 		v.log(c, kind, o, nothing)
 		return o, nil
 	}
@@ -123,13 +123,20 @@ func (v *stripe) updateIntent(c *stripeCall) (object, *stripeError) {
 			return nil, unexpected(o, "updated")
 		}
 	}
+	if c.form.has("currency") {
+		currency, err := c.form.currency()
+		if err != nil {
+			return nil, err
+		}
+		o["currency"] = currency
+	}
 	if given {
 		o["amount"] = amount
 	}
 	if c.form.has("payment_method") {
 		o["status"] = needsConfirm
 	}
-	overwrite(o, c.form, "currency", "customer", "description", "payment_method", "capture_method", "receipt_email", "transfer_group")
+	overwrite(o, c.form, "customer", "description", "payment_method", "capture_method", "receipt_email", "transfer_group")
 	v.log(c, "payment_intent.update", o, money(false, MeterCharge, o.int("amount"), o))
 	return o, nil
 }
@@ -196,7 +203,7 @@ func (v *stripe) cancelIntent(c *stripeCall) (object, *stripeError) {
 	if s := o.str("status"); s == succeeded || s == canceled || s == processing {
 		return nil, unexpected(o, "canceled")
 	}
-	o["status"], o["canceled_at"], o["amount_capturable"] = canceled, o["created"], int64(0)
+	o["status"], o["canceled_at"], o["amount_capturable"] = canceled, time.Now().Unix(), int64(0)
 	o["cancellation_reason"] = orNull(c.form.str("cancellation_reason"))
 	v.log(c, "payment_intent.cancel", o, money(false, MeterCharge, 0, o))
 	return o, nil
@@ -229,27 +236,4 @@ func unexpected(o object, verb string) *stripeError {
 		"This PaymentIntent could not be %s because it has a status of %s.", verb, o.str("status"))
 	e.fields["payment_intent"] = o.copy()
 	return e
-}
-
-// Conclude ends a payment intent that is processing, as a bank does days later:
-// paid, or failed. It is an execution that no request asked for.
-func (s *Server) Conclude(intent string, paid bool) error {
-	v := s.world.Load().stripe
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	it := v.byID[intent]
-	if it == nil || it.object.str("status") != processing {
-		return fmt.Errorf("fakevendor: %s is not a processing payment intent", intent)
-	}
-	o, ch := it.object, v.byID[it.object.str("latest_charge")].object
-	e := money(paid, MeterCharge, ch.int("amount"), o)
-	if paid {
-		v.collect(ch, o, ch.int("amount"))
-		o["status"], ch["status"], ch["paid"] = succeeded, succeeded, true
-	} else {
-		o["status"], o["payment_method"], ch["status"] = needsMethod, nil, "failed"
-	}
-	e.Vendor, e.Kind, e.Object, e.Request = "stripe", "payment_intent.conclude", intent, -1
-	v.world.journal.execute(e)
-	return nil
 }

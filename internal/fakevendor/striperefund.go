@@ -72,9 +72,7 @@ func (v *stripe) cancelRefund(c *stripeCall) (object, *stripeError) {
 		return nil, state("", "Refund %s has status %s and cannot be canceled.", c.id(), o.str("status"))
 	}
 	o["status"] = canceled
-	ch := v.byID[o.str("charge")].object
-	ch.add("amount_refunded", -o.int("amount"))
-	ch["refunded"] = false
+	v.unrefund(o)
 	v.log(c, "refund.cancel", o, money(true, MeterOutflow, -o.int("amount"), o))
 	return o, nil
 }

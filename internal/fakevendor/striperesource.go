@@ -74,17 +74,12 @@ func list(kind string, filters ...string) stripeHandler {
 				return c.form.has(name) && o.str(name) != c.form.str(name)
 			})
 		})
-		at := func(name string) int {
-			return slices.IndexFunc(all, func(o object) bool { return o.str("id") == c.form.str(name) })
+		after, before := c.form.str("starting_after"), c.form.str("ending_before")
+		data, more, found := page(all, limit, after, before)
+		if !found {
+			return nil, badParam("resource_missing", "starting_after", quoteID(kind, after+before))
 		}
-		more := false
-		if i := at("ending_before"); i >= 0 {
-			more, all = i > limit, all[max(0, i-limit):i]
-		} else {
-			all = all[at("starting_after")+1:]
-			more, all = len(all) > limit, all[:min(limit, len(all))]
-		}
-		return object{"object": "list", "data": all, "has_more": more, "url": c.path}, nil
+		return object{"object": "list", "data": append([]object{}, data...), "has_more": more, "url": c.path}, nil
 	}
 }
 
@@ -123,8 +118,8 @@ func within(o object, f form) bool {
 // equality of a member or of a metadata value.
 var clause = regexp.MustCompile(`^(?:metadata\[["']([^"']+)["']\]|([a-z_]+)):["']?([^"']*)["']?$`)
 
-// search knows clauses joined by AND. The real index lags by up to a minute
-// (docs.stripe.com/search, read 2026-11); this one does not.
+// search knows clauses joined by AND. Stripe's own index lags behind its
+// objects; this one does not.
 func search(kind string) stripeHandler {
 	return func(v *stripe, c *stripeCall) (object, *stripeError) {
 		found := v.visible(c, kind)
@@ -144,11 +139,14 @@ func search(kind string) stripeHandler {
 			start = min(max(0, int(n)), len(found))
 		}
 		end := min(start+limit, len(found))
-		page := object{"object": "search_result", "data": found[start:end], "has_more": end < len(found), "next_page": nil, "url": c.path}
-		if end < len(found) {
-			page["next_page"] = strconv.Itoa(end)
+		out := object{
+			"object": "search_result", "data": append([]object{}, found[start:end]...),
+			"has_more": end < len(found), "next_page": nil, "url": c.path,
 		}
-		return page, nil
+		if end < len(found) {
+			out["next_page"] = strconv.Itoa(end)
+		}
+		return out, nil
 	}
 }
 

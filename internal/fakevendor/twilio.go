@@ -60,8 +60,10 @@ func (v *twilio) stamp(r reply) reply {
 }
 
 // messagesPath is the resource under its name and its legacy one, with the
-// suffix that chooses the reply's format; none is XML.
-var messagesPath = regexp.MustCompile(`^/2010-04-01/Accounts/(AC[0-9A-Za-z]+)/(?:SMS/)?Messages(?:/((?:SM|MM)[0-9a-f]{32}))?(\.json|\.xml)?$`)
+// suffix that chooses the reply's format; none is XML. The host may be that of
+// an edge or region too.
+var messagesPath = regexp.MustCompile(
+	`^/2010-04-01/Accounts/(AC[0-9A-Za-z]+)/(?:SMS/)?Messages(?:/((?:SM|MM)[0-9a-f]{32}))?(\.json|\.xml)?$`)
 
 func (v *twilio) serve(c *call) reply {
 	user, password, ok := basic(c.header)
@@ -70,7 +72,7 @@ func (v *twilio) serve(c *call) reply {
 		return v.stamp((&twilioError{http.StatusUnauthorized, 20003, "Authenticate"}).reply())
 	}
 	m := messagesPath.FindStringSubmatch(c.path)
-	if m == nil || c.host != "api.twilio.com" {
+	if m == nil || !strings.HasPrefix(c.host, "api.") {
 		return v.stamp(c.finish(v.notFound(c)))
 	}
 	if strings.HasPrefix(user, "AC") && user != m[1] {
@@ -158,22 +160,22 @@ func (v *twilio) page(c *twilioCall) object {
 			all = append(all, m.object())
 		}
 	}
-	size, page := 50, 0
+	size, index := 50, 0
 	if n, err := strconv.Atoi(c.form.str("PageSize")); err == nil {
 		size = min(max(n, 1), 1000)
 	}
 	if n, err := strconv.Atoi(c.form.str("Page")); err == nil {
-		page = max(n, 0)
+		index = min(max(n, 0), 1<<20)
 	}
-	start := min(page*size, len(all))
+	start := min(index*size, len(all))
 	end := min(start+size, len(all))
 	out := object{
-		"messages": append([]object{}, all[start:end]...), "page": int64(page), "page_size": int64(size),
+		"messages": append([]object{}, all[start:end]...), "page": int64(index), "page_size": int64(size),
 		"start": int64(start), "end": int64(max(start, end-1)), "uri": c.path, "first_page_uri": c.path,
 		"next_page_uri": nil, "previous_page_uri": nil,
 	}
 	if end < len(all) {
-		out["next_page_uri"] = fmt.Sprintf("%s?PageSize=%d&Page=%d", c.path, size, page+1)
+		out["next_page_uri"] = fmt.Sprintf("%s?PageSize=%d&Page=%d", c.path, size, index+1)
 	}
 	return out
 }

@@ -38,8 +38,8 @@ var (
 	channel = regexp.MustCompile(`^(whatsapp|messenger|rcs):(.+)$`)
 )
 
-// create accepts a message. Its price is null and, with a messaging service, so
-// to speak its segments too, until [Server.FillPrices].
+// create accepts a message. Until [Server.FillPrices] its price is null and,
+// with a messaging service, its segments are "0".
 func (v *twilio) create(c *twilioCall) (*message, *twilioError) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (v *twilio) create(c *twilioCall) (*message, *twilioError) {
 	}
 	m.fee = fee(m) * c.factor
 	v.messages = append(v.messages, m)
-	v.log(c, "sms", m, Execution{Money: true, Meter: MeterFee, Amount: m.fee, Currency: "USD", Units: m.segments})
+	v.log(c, "sms", m, billed(m.fee, m.segments))
 	return m, nil
 }
 
@@ -108,7 +108,7 @@ func (v *twilio) update(c *twilioCall, m *message) (*message, *twilioError) {
 			return nil, &twilioError{http.StatusBadRequest, 20001, "Message " + m.sid + " is " + m.status + " and cannot be canceled"}
 		}
 		m.status = "canceled"
-		v.log(c, "sms.cancel", m, Execution{Money: true, Meter: MeterFee, Amount: -m.fee, Currency: "USD", Units: -m.segments})
+		v.log(c, "sms.cancel", m, billed(-m.fee, -m.segments))
 	case c.form.has("Body") && c.form.str("Body") == "":
 		m.body = ""
 		v.log(c, "sms.redact", m, Execution{})
@@ -126,18 +126,23 @@ func (m *message) listed(f form) bool {
 // object is m as Twilio answers it: numbers are strings, price is null until it
 // is known and then negative (facts/twilio.md 2.3).
 func (m *message) object() object {
+	created := m.created.UTC().Format(time.RFC1123Z)
+	path := "/2010-04-01/Accounts/" + m.account + "/Messages/" + m.sid
 	o := object{
 		"sid": m.sid, "account_sid": m.account, "to": m.to, "from": orNull(m.from), "body": m.body, "status": m.status,
 		"messaging_service_sid": orNull(m.service), "num_media": strconv.Itoa(m.media),
 		"num_segments": strconv.FormatInt(m.segments, 10), "price": nil, "price_unit": "USD",
 		"direction": "outbound-api", "api_version": "2010-04-01", "error_code": nil, "error_message": nil,
-		"date_created": m.created.UTC().Format(time.RFC1123Z), "date_updated": m.created.UTC().Format(time.RFC1123Z), "date_sent": nil,
-		"uri":              "/2010-04-01/Accounts/" + m.account + "/Messages/" + m.sid + ".json",
-		"subresource_uris": object{"media": "/2010-04-01/Accounts/" + m.account + "/Messages/" + m.sid + "/Media.json"},
+		"date_created": created, "date_updated": created, "date_sent": nil,
+		"uri":              path + ".json",
+		"subresource_uris": object{"media": path + "/Media.json"},
 	}
 	switch {
 	case m.priced:
 		o["price"], o["date_sent"] = price(m.fee), o["date_created"]
+		if m.status == "failed" {
+			o["error_code"], o["error_message"] = int64(30005), "Unknown destination handset"
+		}
 	case m.service != "":
 		o["num_segments"] = "0" // until a sender is assigned
 	}

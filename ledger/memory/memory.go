@@ -60,11 +60,12 @@ type cell struct{ spent, held int64 }
 
 type hold struct {
 	ledger.Hold
-	base     []int64 // per entry: the level that the object already held, to which a refused call returns
+	parts    []ledger.Part // what Entries and States are made from
+	probing  bool          // its lines are still to come
 	raised   bool
 	attached bool // a retry has joined; its outcome is not ours to judge
 	claim    string
-	answer   *ledger.Hold // an attempt of a retry: what it was told
+	first    *hold // an attempt of a retry: the reservation it has attached to
 }
 
 type claim struct {
@@ -110,11 +111,15 @@ func (l *Ledger) open(name string) *tenant {
 
 // SetBudget makes or revises a shared budget.
 func (l *Ledger) SetBudget(_ context.Context, tenant string, b ledger.Budget) error {
+	if err := b.Valid(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.open(tenant)
 	old := t.shared[b.Name]
 	if old == nil {
+		b.Shared, b.Operations = true, slices.Clone(b.Operations)
 		t.shared[b.Name] = &shared{Budget: b}
 		return nil
 	}
@@ -181,8 +186,8 @@ func (l *Ledger) Reserve(_ context.Context, r ledger.Request) (ledger.Hold, erro
 	}
 	h := &hold{Hold: ledger.Hold{
 		Tenant: r.Tenant, ID: r.ID, Nonce: r.Nonce, Key: r.Key, Operation: r.Operation,
-		Phase: ledger.InFlight, Deadline: now.Add(r.Deadline),
-	}}
+		Phase: ledger.InFlight, Deadline: now.Add(r.Deadline), Memo: r.Memo,
+	}, probing: r.Probing && first == nil}
 	if err := t.charge(k, h, r, now); err != nil {
 		return ledger.Hold{}, err
 	}
@@ -205,10 +210,17 @@ func (h *hold) replay(r ledger.Request) (ledger.Hold, error) {
 	if h.Nonce != r.Nonce || h.Phase == ledger.Released {
 		return ledger.Hold{}, fmt.Errorf("ledger: reservation id %s is taken", r.ID)
 	}
-	if h.answer != nil {
-		return *h.answer, nil
+	return h.answer(), nil
+}
+
+// answer is what the caller of h's reserve is told: an attempt of a retry is told the first attempt's hold.
+func (h *hold) answer() ledger.Hold {
+	if h.first == nil {
+		return h.copy()
 	}
-	return h.copy(), nil
+	a := h.first.copy()
+	a.Attached, a.States = true, slices.Clone(h.States)
+	return a
 }
 
 // admit refuses a key that may not call at all.
@@ -243,23 +255,25 @@ func (t *tenant) claimed(r ledger.Request, now time.Time) (*hold, error) {
 	}
 	c, ok := t.claims[r.Claim.ID]
 	first := t.holds[c.id]
-	if !ok || first == nil || first.Phase == ledger.Released || now.Sub(c.at) >= r.Claim.Memory {
+	if !ok || first == nil || first.Phase == ledger.Released || now.Sub(c.at) >= r.Claim.Memory ||
+		first.probing && !first.Deadline.After(now) {
 		return nil, nil
 	}
-	if c.fingerprint != r.Claim.Fingerprint {
+	switch {
+	case c.fingerprint != r.Claim.Fingerprint:
 		return nil, &ledger.Denied{Code: reason.IdempotencyConflict}
+	case first.probing:
+		return nil, &ledger.Denied{Code: reason.IdempotencyInFlight}
 	}
 	return first, nil
 }
 
-// attach makes h the attempt of a retry: it holds nothing, and answers with the first attempt's hold.
+// attach makes h the attempt of a retry: it holds nothing, and is answered with the first attempt's hold.
 func (t *tenant) attach(h, first *hold, now time.Time) ledger.Hold {
 	first.attached = true
-	answer := first.copy()
-	answer.Attached, answer.States = true, h.States
-	h.Phase, h.answer = ledger.Settled, &answer
+	h.Phase, h.first = ledger.Settled, first
 	t.end(h.ID, now)
-	return answer
+	return h.answer()
 }
 
 // charge checks all of r's budgets and, when each covers it, holds. On error nothing has changed.
@@ -273,47 +287,70 @@ func (t *tenant) charge(k *key, h *hold, r ledger.Request, now time.Time) error 
 		return err
 	}
 	carrier := t.carrier(r.Object, r.Key)
+	moves := ledger.Moves(charges, h.parts, carrier.carried(), r.Object != "" && r.Object == h.Object)
 	var short []ledger.Shortfall
-	var states []ledger.State
-	var entries []ledger.Entry
-	var base []int64
-	for _, c := range charges {
-		state, err := t.look(k, c.Budget, now)
+	for i := range moves {
+		m := &moves[i]
+		if m.Kept {
+			continue
+		}
+		state, err := t.look(k, m.Of, now)
 		if err != nil {
 			return err
 		}
-		e := ledger.Entry{Budget: c.Budget.Name, Shared: c.Budget.Shared, Meter: c.Budget.Meter, Currency: c.Budget.Currency, Start: state.Start.UnixMicro()}
-		credit, credited := carrier.credit(e)
-		level := max(c.Amount, credit)
-		if sum, err := cost.Add(state.Spent+state.Held-credited, level); err != nil || sum > state.Limit && level > credited {
-			short = append(short, ledger.Shortfall{State: state, Need: level - credited})
+		m.Start = state.Start.UnixMicro()
+		if !state.Reset.IsZero() {
+			m.End = state.Reset.UnixMicro()
 		}
-		if c.AtOnce {
-			e.Booked = c.Amount
-		} else {
-			e.Held = level
+		standing := m.Standing(m.Start)
+		sum, err := cost.Add(state.Spent+state.Held-standing, m.Level())
+		if m.Level() > standing && (err != nil || sum > state.Limit) {
+			short = append(short, ledger.Shortfall{State: state, Need: m.Level() - standing})
 		}
-		states, entries, base = append(states, state), append(entries, e), append(base, credit)
 	}
 	if len(short) > 0 {
 		return &ledger.Denied{Code: reason.BudgetExceeded, Shortfalls: short}
 	}
-	entries, base = carrier.rest(entries, base)
-	t.absorb(carrier, now)
-	for i, e := range entries {
-		c := t.cell(k, e)
-		c.spent += e.Booked
-		c.held += e.Held
-		if i < len(states) {
-			states[i].Spent, states[i].Held = c.spent, c.held
-		}
+	t.move(k, h, moves)
+	if r.Object != "" {
+		h.Object = r.Object
 	}
-	h.Entries, h.base, h.States = append(h.Entries, entries...), append(h.base, base...), append(h.States, states...)
-	h.Object = r.Object
 	if carrier != nil {
+		t.absorbed(carrier, now)
 		t.carriers[r.Object] = h.ID
 	}
 	return nil
+}
+
+// move takes out of the books what the moves replace, and puts the new parts in.
+func (t *tenant) move(k *key, h *hold, moves []ledger.Move) {
+	h.parts = nil
+	for _, m := range moves {
+		if !m.Kept {
+			t.counter(k, m.Budget, m.Shared).roll(m.Start, m.End)
+		}
+		for _, e := range m.Old {
+			c := t.cell(k, e)
+			c.spent, c.held = c.spent-e.Booked, c.held-e.Held
+		}
+		c := t.cell(k, m.Entry)
+		c.spent, c.held = c.spent+m.Booked, c.held+m.Held
+		h.parts = append(h.parts, m.Part)
+	}
+	h.States = t.states(k, h)
+}
+
+// states are the budgets of h as they stand, one for each of its entries.
+func (t *tenant) states(k *key, h *hold) []ledger.State {
+	states := make([]ledger.State, len(h.parts))
+	for i, p := range h.parts {
+		c := t.cell(k, p.Entry)
+		states[i] = ledger.State{Budget: p.Of, Spent: c.spent, Held: c.held, Start: time.UnixMicro(p.Start)}
+		if p.End != 0 {
+			states[i].Reset = time.UnixMicro(p.End)
+		}
+	}
+	return states
 }
 
 // carrier returns the pending reservation of the same key that carries an object's hold, or nil. One that is in
@@ -326,46 +363,18 @@ func (t *tenant) carrier(object, key string) *hold {
 	return h
 }
 
-// credit is what the carrier holds in the budget of e, and how much of that lies in e's own window.
-func (h *hold) credit(e ledger.Entry) (level, inWindow int64) {
+// carried are the parts of a carrier, or none.
+func (h *hold) carried() []ledger.Part {
 	if h == nil {
-		return 0, 0
+		return nil
 	}
-	for _, old := range h.Entries {
-		if old.Budget == e.Budget && old.Shared == e.Shared {
-			if old.Start == e.Start {
-				inWindow = old.Held
-			}
-			return old.Held, inWindow
-		}
-	}
-	return 0, 0
+	return h.parts
 }
 
-// rest adds the carrier's holds in budgets that the call does not charge. They keep their windows: a call that
-// asks for nothing more, such as a cancel, is not refused because today's budget is full.
-func (h *hold) rest(entries []ledger.Entry, base []int64) ([]ledger.Entry, []int64) {
-	if h == nil {
-		return entries, base
-	}
-	for _, old := range h.Entries {
-		taken := slices.ContainsFunc(entries, func(e ledger.Entry) bool { return e.Budget == old.Budget && e.Shared == old.Shared })
-		if !taken && old.Held > 0 {
-			old.Booked = 0
-			entries, base = append(entries, old), append(base, old.Held)
-		}
-	}
-	return entries, base
-}
-
-// absorb ends the carrier: its hold has passed to the reservation that takes it over.
-func (t *tenant) absorb(carrier *hold, now time.Time) {
-	if carrier == nil {
-		return
-	}
-	for i := range carrier.Entries {
-		t.cell(t.keys[carrier.Key], carrier.Entries[i]).held -= carrier.Entries[i].Held
-		carrier.Entries[i].Held = 0
+// absorbed ends the carrier, whose hold has passed to the reservation that takes it over.
+func (t *tenant) absorbed(carrier *hold, now time.Time) {
+	for i := range carrier.parts {
+		carrier.parts[i].Held = 0
 	}
 	carrier.Phase = ledger.Settled
 	t.end(carrier.ID, now)
@@ -387,7 +396,8 @@ func (t *tenant) resolve(budgets []ledger.Budget) ([]ledger.Budget, error) {
 	return out, nil
 }
 
-// look returns a budget's state in the window that holds now.
+// look returns a budget's state in the window that holds now. It changes nothing: only a call that is admitted
+// enters a new window.
 func (t *tenant) look(k *key, b ledger.Budget, now time.Time) (ledger.State, error) {
 	c := t.counter(k, b.Name, b.Shared)
 	start, end, err := ledger.Window(b, now)
@@ -397,10 +407,6 @@ func (t *tenant) look(k *key, b ledger.Budget, now time.Time) (ledger.State, err
 	if start < c.start {
 		start, end = c.start, c.end // the clock went back; the newer window stands
 	}
-	if start > c.start {
-		c.roll(start, end)
-	}
-	c.end = end
 	state := ledger.State{Budget: b, Start: time.UnixMicro(start)}
 	if end != 0 {
 		state.Reset = time.UnixMicro(end)
@@ -411,8 +417,11 @@ func (t *tenant) look(k *key, b ledger.Budget, now time.Time) (ledger.State, err
 	return state, nil
 }
 
-// roll enters a new window and forgets old ones in which nothing is held.
+// roll enters a window, and when it is new forgets old ones in which nothing is held.
 func (c *counter) roll(start, end int64) {
+	if start <= c.start && c.end == end {
+		return
+	}
 	for s, cell := range c.cells {
 		if s < c.start && cell.held == 0 {
 			delete(c.cells, s)
@@ -465,16 +474,24 @@ func (t *tenant) forget(now time.Time) {
 
 func (h *hold) copy() ledger.Hold {
 	c := h.Hold
-	c.Entries, c.States = slices.Clone(h.Entries), slices.Clone(h.States)
-	return c
+	c.Entries = nil
+	for _, p := range h.parts {
+		c.Entries = append(c.Entries, p.Entry)
+	}
+	return clone(c)
+}
+
+func clone(h ledger.Hold) ledger.Hold {
+	h.Entries, h.States = slices.Clone(h.Entries), slices.Clone(h.States)
+	return h
 }
 
 // Control revokes, pauses or resumes.
 func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, error) {
-	name, err := c.Name()
-	if err != nil {
+	if err := c.Valid(); err != nil {
 		return ledger.Report{}, err
 	}
+	name, _ := c.Name()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var report ledger.Report

@@ -23,6 +23,8 @@ func (l *Ledger) Raise(_ context.Context, h ledger.Hold, r ledger.Request) (ledg
 		return h, fmt.Errorf("ledger: reservation %s is not in flight", h.ID)
 	case rec.raised:
 		return rec.copy(), nil
+	case rec.Object != "" && r.Object != "" && rec.Object != r.Object:
+		return h, fmt.Errorf("ledger: reservation %s moves another object", h.ID)
 	}
 	k, err := t.admit(r, now)
 	if err != nil {
@@ -31,12 +33,15 @@ func (l *Ledger) Raise(_ context.Context, h ledger.Hold, r ledger.Request) (ledg
 	if err := t.charge(k, rec, r, now); err != nil {
 		return h, err
 	}
-	rec.raised = true
+	rec.raised, rec.probing, rec.Memo = true, false, r.Memo
 	return rec.copy(), nil
 }
 
 // Settle books the outcome of a call.
 func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
+	if err := s.Valid(); err != nil {
+		return ledger.Receipt{}, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, now := l.open(h.Tenant), l.Now()
@@ -50,15 +55,16 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		}
 		return t.receipt(rec, false), nil
 	}
-	booked, strays, err := ledger.Amounts(rec.Entries, s.Actual)
+	entries := rec.copy().Entries
+	booked, strays, err := ledger.Amounts(entries, s.Actual)
 	if err != nil || len(strays) > 0 {
-		return t.keep(rec, strays)
+		return t.keep(rec, strays, err)
 	}
-	held, strays, err := ledger.Amounts(rec.Entries, s.Held)
+	held, strays, err := ledger.Amounts(entries, s.Held)
 	if err != nil || len(strays) > 0 {
-		return t.keep(rec, strays)
+		return t.keep(rec, strays, err)
 	}
-	for i, e := range rec.Entries {
+	for i, e := range entries {
 		if e.Meter == cost.Calls {
 			held[i] = 0
 		}
@@ -75,18 +81,19 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 	return t.receipt(rec, over), nil
 }
 
-// keep leaves a hold in doubt whose cost came back on a meter or in a currency that no budget of it counts.
-func (t *tenant) keep(rec *hold, strays []cost.Line) (ledger.Receipt, error) {
+// keep leaves a hold in doubt whose cost came back on a meter or in a currency that no budget of it counts, or
+// out of range.
+func (t *tenant) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt, error) {
 	if rec.Phase == ledger.InFlight {
 		rec.Phase = ledger.Doubt
 	}
 	r := t.receipt(rec, false)
 	r.Strays = strays
-	return r, nil
+	return r, err
 }
 
 func (h *hold) same(booked []int64) error {
-	for i, e := range h.Entries {
+	for i, e := range h.parts {
 		if e.Booked != booked[i] {
 			return ledger.ErrSettled
 		}
@@ -96,8 +103,8 @@ func (h *hold) same(booked []int64) error {
 
 // book moves each entry to its new amounts and freezes the key when the vendor took more than was reserved.
 func (t *tenant) book(rec *hold, booked, held []int64) (over bool) {
-	for i := range rec.Entries {
-		e := &rec.Entries[i]
+	for i := range rec.parts {
+		e := &rec.parts[i].Entry
 		over = over || booked[i]+held[i] > e.Booked+e.Held
 		c := t.cell(t.keys[rec.Key], *e)
 		c.spent += booked[i] - e.Booked
@@ -112,7 +119,8 @@ func (t *tenant) book(rec *hold, booked, held []int64) (over bool) {
 
 // carry makes rec the carrier of its object, and ends another one: the reply has told the object's level.
 func (t *tenant) carry(rec *hold, s ledger.Settlement, now time.Time) {
-	if s.Object != "" {
+	if s.Object != "" && s.Object != rec.Object {
+		t.drop(rec)
 		rec.Object = s.Object
 	}
 	if rec.Object == "" {
@@ -121,21 +129,32 @@ func (t *tenant) carry(rec *hold, s ledger.Settlement, now time.Time) {
 	if other := t.holds[t.carriers[rec.Object]]; other != nil && other != rec && other.Phase == ledger.Pending {
 		t.absorb(other, now)
 	}
-	delete(t.carriers, rec.Object)
-	if slices.ContainsFunc(rec.Entries, func(e ledger.Entry) bool { return e.Held > 0 }) {
+	if slices.ContainsFunc(rec.parts, func(p ledger.Part) bool { return p.Held > 0 }) {
 		t.carriers[rec.Object] = rec.ID
+	} else {
+		t.drop(rec)
+	}
+}
+
+// absorb gives back what another reservation holds for the object of one that has told the object's level.
+func (t *tenant) absorb(carrier *hold, now time.Time) {
+	for _, p := range carrier.parts {
+		t.cell(t.keys[carrier.Key], p.Entry).held -= p.Held
+	}
+	t.drop(carrier)
+	t.absorbed(carrier, now)
+}
+
+// drop ends rec's carrying. Where another reservation carries the object, it goes on doing so.
+func (t *tenant) drop(rec *hold) {
+	if t.carriers[rec.Object] == rec.ID {
+		delete(t.carriers, rec.Object)
 	}
 }
 
 // receipt reports the budgets of rec as they stand.
 func (t *tenant) receipt(rec *hold, over bool) ledger.Receipt {
-	r := ledger.Receipt{Over: over, States: slices.Clone(rec.States)}
-	for i := range r.States {
-		e := ledger.Entry{Budget: r.States[i].Name, Shared: r.States[i].Shared, Start: r.States[i].Start.UnixMicro()}
-		c := t.cell(t.keys[rec.Key], e)
-		r.States[i].Spent, r.States[i].Held = c.spent, c.held
-	}
-	return r
+	return ledger.Receipt{Over: over, States: t.states(t.keys[rec.Key], rec)}
 }
 
 // Release gives a hold back.
@@ -156,7 +175,9 @@ func (l *Ledger) Release(_ context.Context, h ledger.Hold, unsent bool) error {
 		return nil
 	case rec.Phase == ledger.Settled:
 		return ledger.ErrSettled
-	case rec.attached && rec.Phase == ledger.InFlight:
+	case rec.attached && (rec.Phase == ledger.InFlight || rec.Phase == ledger.Doubt && h.Phase != ledger.Doubt):
+		// The retry may have been executed. Only who has seen the doubt, by InDoubt or Find, can resolve it: this
+		// same release sent a second time must not.
 		rec.Phase = ledger.Doubt
 		return nil
 	}
@@ -167,19 +188,26 @@ func (l *Ledger) Release(_ context.Context, h ledger.Hold, unsent bool) error {
 	return nil
 }
 
-// giveBack returns each entry to the level that the object held before the call.
+// giveBack returns each part to the level that the object held before the call. That level counts no more once
+// another reservation has told the object's level, and a release never raises what is held.
 func (t *tenant) giveBack(rec *hold, calls bool) {
-	booked, held := make([]int64, len(rec.Entries)), make([]int64, len(rec.Entries))
+	booked, held := make([]int64, len(rec.parts)), make([]int64, len(rec.parts))
 	rec.Phase = ledger.Released
-	for i, e := range rec.Entries {
-		if e.Meter == cost.Calls && !calls {
-			booked[i] = e.Booked
+	for i, p := range rec.parts {
+		if p.Meter == cost.Calls && !calls {
+			booked[i] = p.Booked
 		}
-		if held[i] = rec.base[i]; held[i] > 0 {
+		if t.carriers[rec.Object] == rec.ID {
+			held[i] = min(p.Base, p.Held)
+		}
+		if held[i] > 0 {
 			rec.Phase = ledger.Pending
 		}
 	}
 	t.book(rec, booked, held)
+	if rec.Phase == ledger.Released {
+		t.drop(rec)
+	}
 }
 
 // InDoubt lists the holds that need a look.

@@ -136,7 +136,7 @@ func checkFrom(m any) error {
 }
 
 // headerParam matches the name of a mail's own header among the call's parameters, in a mail and in a batch.
-var headerParam = regexp.MustCompile(`^(?:headers|\[[0-9]+\]\[headers\])\[(.*)\]$`)
+var headerParam = regexp.MustCompile(`^(?:\[[0-9]+\]\[headers\]|headers)(?:\[(.*)\])?$`)
 
 // addressing are the headers of a mail that say again who it is from and to, and of what it is made. Whether
 // Resend sends to them is not documented, so that a recipient there would be one whom nobody counts.
@@ -154,7 +154,7 @@ func checkHeaders(c *vendors.Call) error {
 		switch {
 		case m == nil:
 		case m[1] == "" || strings.ContainsFunc(m[1], notToken):
-			return invalid("headers", "a header's name is letters, digits and -")
+			return invalid("headers", "give an object of header names, of letters, digits and -, and strings")
 		case addressing[strings.ToLower(m[1])]:
 			return invalid("headers", "a header cannot say who a mail is from or to, or what it is made of; use the mail's own fields")
 		case strings.ContainsFunc(p.Value, unicode.IsControl):
@@ -219,14 +219,14 @@ func Address(s string) (string, error) {
 	return a.Address[:at] + strings.ToLower(a.Address[at:]), nil
 }
 
-// bare is what stands between the only < and > of s, at its end, or s itself where it has neither.
+// bare is what stands between the first < and a > at the end of s, or s itself where it has no <.
 func bare(s string) string {
-	name, rest, angle := strings.Cut(s, "<")
+	_, rest, angle := strings.Cut(s, "<")
 	if !angle {
 		return s
 	}
 	inner, ok := strings.CutSuffix(rest, ">")
-	if !ok || strings.ContainsAny(name+inner, "<>") {
+	if !ok {
 		return ""
 	}
 	return inner

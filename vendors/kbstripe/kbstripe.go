@@ -54,6 +54,7 @@ func New(_ *Options) vendors.Vendor {
 		),
 		Headers:         []string{"Stripe-Version"},
 		RedirectHeaders: redirectHeaders,
+		RetryHeaders:    []string{"Stripe-Should-Retry"},
 		Check:           check,
 		Place:           place,
 		Refuse:          refuse,

@@ -2,6 +2,7 @@ package kbstripe
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -32,7 +33,7 @@ type reader struct {
 func readReply(r *vendors.Reply, kind string) *reader {
 	tree, err := vendors.DecodeJSON(r.Body)
 	if err != nil {
-		return &reader{err: fmt.Errorf("kbstripe: the reply is not one JSON document: %w", err)}
+		return &reader{err: errors.New("kbstripe: the reply is not one JSON document")}
 	}
 	return readObject(tree, kind)
 }

@@ -1,0 +1,34 @@
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/audit/audittest"
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+func ExampleJSON() {
+	s := audit.JSON(os.Stdout)
+	err := s.Write(context.Background(), audit.Record{
+		Version: 1, ID: "rec_1", Time: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Kind: audit.Denied,
+		Run: "run_42", Operation: "stripe.refunds.create", Verdict: audit.Deny, Reason: reason.BudgetExceeded,
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// {"v":1,"id":"rec_1","time":"2026-11-24T12:00:00Z","kind":"denied","run":"run_42","operation":"stripe.refunds.create","verdict":"deny","reason":"budget_exceeded"}
+}
+
+// A file must take every record before a call is forwarded; the log gets them too, when it can.
+func ExampleTee() {
+	var file audittest.Recorder
+	s := audit.Tee(&file, audit.InsecureBestEffort(audit.Slog(slog.New(slog.DiscardHandler))))
+	fmt.Println(s.Write(context.Background(), audit.Record{ID: "rec_1"}), len(file.Records()))
+	// Output: <nil> 1
+}

@@ -1,0 +1,151 @@
+// Package redisledger keeps the books in Redis 7 or Valkey, shared by all processes that use the same server. It
+// works on one node, behind Sentinel and on a cluster, through the user's own client.
+//
+// Each verb is one Lua script, so it happens as a whole or not at all, in the order in which Redis takes them.
+// Reserve is one round trip in the usual case; a call that moves an object that another reservation carries, a
+// retry that attaches, and the first call after a window or a budget has changed take one or two more.
+//
+// Every script is idempotent, because go-redis sends a command again, up to three times, when a reply is lost.
+//
+// What an error means: a [*ledger.Denied] is the script's own verdict and nothing was changed. Any other error
+// means that the verb may or may not have been carried out; all verbs may be repeated as they are. A verb
+// returns when its context ends or [Options.Timeout] has passed, whatever the client's own timeouts are.
+//
+// Not promised: Redis replicates asynchronously, so a failover can lose acknowledged writes, a revoke among
+// them; nothing here waits for replicas. A server that lost everything denies (the keys' rows are gone); one
+// restored from an old snapshot counts from there.
+package redisledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options are the choices that have a default.
+type Options struct {
+	// Timeout bounds every verb, on top of its context. Control on all tenants, Check and InDoubt take it for each of
+	// their steps. Default: one second.
+	Timeout time.Duration
+
+	// Now replaces the server's clock, for tests. Default: Redis TIME, one clock for all processes.
+	Now func() time.Time
+}
+
+// A Ledger is a [ledger.Ledger] in Redis. It is safe for concurrent use and holds no state of its own but copies
+// of the shared budgets' definitions, each checked by the script on every use.
+type Ledger struct {
+	rdb     redis.UniversalClient
+	timeout time.Duration
+	now     func() time.Time
+	ahead   atomic.Int64 // by how many microseconds the server's clock was ahead of ours when last seen
+	specs   sync.Map     // key name of a shared budget → spec
+}
+
+// New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
+// the defaults.
+func New(rdb redis.UniversalClient, o *Options) *Ledger {
+	if o == nil {
+		o = &Options{}
+	}
+	l := &Ledger{rdb: rdb, timeout: o.Timeout, now: o.Now}
+	if l.timeout <= 0 {
+		l.timeout = time.Second
+	}
+	return l
+}
+
+// tries bounds how often a verb proposes anew after the store has changed under it. Each round means that
+// another verb went ahead, so only an unending stream of calls on one object can use it up; then the verb is an
+// error, hence a denial.
+const tries = 16
+
+// estimate is what the server's clock probably says. It is a proposal: the script checks it.
+func (l *Ledger) estimate() time.Time {
+	if l.now != nil {
+		return l.now()
+	}
+	return time.Now().Add(time.Duration(l.ahead.Load()) * time.Microsecond)
+}
+
+// seen takes the server's time from a reply.
+func (l *Ledger) seen(micros int64) {
+	if l.now == nil {
+		l.ahead.Store(micros - time.Now().UnixMicro())
+	}
+}
+
+// clock is the field now of every request: empty for the server's own.
+func (l *Ledger) clock() string {
+	if l.now == nil {
+		return ""
+	}
+	return digits(l.now().UnixMicro())
+}
+
+// run carries out one script within ctx and the ledger's timeout.
+func (l *Ledger) run(ctx context.Context, s *redis.Script, keys []string, args any) (*reply, error) {
+	text, err := json.Marshal(args)
+	if err != nil {
+		return nil, fmt.Errorf("redisledger: %w", err)
+	}
+	// JSON has no room for other bytes: it would give two names that differ in them the same counter.
+	if bytes.Contains(text, []byte(`\ufffd`)) {
+		return nil, errors.New("redisledger: a name or a memo is not UTF-8")
+	}
+	return within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
+		return decode(s.Run(ctx, l.rdb, keys, string(text)).Result())
+	})
+}
+
+// within returns when do has, or when ctx has ended or the timeout passed, whichever is first.
+//
+// go-redis looks at a context's deadline while it waits for a reply only when the client was made with
+// ContextTimeoutEnabled, and at its cancellation never: with the defaults a deadline of 100 ms returns after
+// 5 s. Asking the user to set the option would make the promise theirs to keep, so the command runs in a
+// goroutine of its own, which ends at the latest with the client's own timeouts. The command may still be
+// carried out after the verb has returned an error; that is why every verb can be repeated.
+func within[T any](ctx context.Context, timeout time.Duration, do func(context.Context) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	done := make(chan outcome, 1)
+	go func() {
+		defer cancel()
+		v, err := do(ctx)
+		done <- outcome{v, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err != nil {
+			o.err = fmt.Errorf("redisledger: %w", o.err)
+		}
+		return o.value, o.err
+	case <-ctx.Done():
+		// The goroutine cancels as it ends; then the outcome is there or about to be.
+		select {
+		case o := <-done:
+			if o.err != nil {
+				o.err = fmt.Errorf("redisledger: %w", o.err)
+			}
+			return o.value, o.err
+		default:
+		}
+		var none T
+		return none, fmt.Errorf("redisledger: no answer in time: %w", context.Cause(ctx))
+	}
+}
+
+// nonce is a random name for one call of a verb that has no id of its own. It is letters and digits only: it is
+// searched for as a Lua pattern.
+func nonce() string { return rand.Text() }

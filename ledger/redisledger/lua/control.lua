@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- Control revokes, pauses or resumes within one tenant, or writes a global control. Stopping works when Redis is
+-- out of memory.
+--
+-- KEYS[1] → the controls, of the tenant or global   KEYS[2] → the key's row, where a key is selected
+-- ARGV[1] → JSON, type controlArgs in control.go
+--
+-- Returns ok VERSION
+--         nokey
+--
+-- Fields of the controls: c:NAME verb · r:NAME reason · n:NAME the last calls' nonces · g:NAME newest global version
+-- told · v counts global versions.
+local v = redis.call('HMGET', KEYS[1], 'c:' .. q.name, 'n:' .. q.name, 'g:' .. q.name, 'v')
+if q.key and redis.call('HEXISTS', KEYS[2], 'open') == 0 then return { 'nokey' } end
+local version = int(v[4] or '0')
+if q.version ~= '' and int(v[3] or '0') >= int(q.version) then return { 'ok', q.version } end
+
+-- Sent again after another's resume or pause it changes nothing: a resume must not undo a later stop.
+local told = string.match(v[2] or '', q.nonce .. ':(%d+)')
+if told then return { 'ok', told } end
+local given = q.global and str(version + 1) or q.version
+redis.call('HSET', KEYS[1], 'n:' .. q.name, string.sub(q.nonce .. ':' .. (given ~= '' and given or '0') .. ' ' .. (v[2] or ''), 1, 256))
+if q.global then redis.call('HSET', KEYS[1], 'v', given) end
+if given ~= '' then redis.call('HSET', KEYS[1], 'g:' .. q.name, given) end
+if q.key and q.verb == 'resume' then redis.call('HDEL', KEYS[2], 'frozen') end
+
+-- Revoke is final: nothing replaces it. A global resume is kept as one, for tenants that learn of it later.
+if v[1] ~= 'revoke' then
+  if q.verb == 'resume' and not q.global then
+    redis.call('HDEL', KEYS[1], 'c:' .. q.name, 'r:' .. q.name)
+  else
+    redis.call('HSET', KEYS[1], 'c:' .. q.name, q.verb, 'r:' .. q.name, q.reason)
+  end
+end
+return { 'ok', given }

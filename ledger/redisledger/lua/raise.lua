@@ -1,0 +1,37 @@
+#!lua
+-- Raise adds lines to a reservation in flight, once, as reserve would, or changes nothing.
+--
+-- KEYS[1] → the reservation's record        KEYS[2] → the key's row         KEYS[3] → the tenant's controls
+-- KEYS[4], KEYS[5], KEYS[6] → not used
+-- KEYS[7] → which reservation carries the object   KEYS[8] → its record     KEYS[9…] → rows of the shared budgets
+-- ARGV[1] → JSON, type reserveArgs in reserve.go
+--
+-- Returns ok NOW N (START END SPENT HELD)×N
+--         replay RECORD…   it was raised before
+--         missing | busy   no such reservation | not in flight, another attempt's, or on another object
+--         stale            the caller's hold is not what the record says
+--         denied, short, doomed, carrier, window, spec   as reserve
+local now = clock()
+local rec = redis.call('HMGET', KEYS[1], 'p', 'n', 'raised', 'l', 'o', 'e')
+if not rec[1] then return { 'missing' } end
+if rec[1] ~= 'in_flight' or rec[2] ~= q.nonce then return { 'busy' } end
+if rec[3] then return dump({ 'replay' }, KEYS[1]) end
+if rec[4] ~= q.was or rec[5] ~= q.from then return { 'stale' } end
+if q.object ~= '' and q.from ~= '' and q.object ~= q.from then return { 'busy' } end
+local own = parts(rec[6])
+for _, m in ipairs(q.parts) do
+  local p = m.own > 0 and (own[m.own] or {})
+  if p and not (p.start == m.old[1].start and p.held == int(m.old[1].held) and p.booked == int(m.old[1].booked)) then
+    return { 'stale' }
+  end
+end
+local no = admit(now) or q.doomed and { 'doomed' } or moved() or charge(now)
+if no then return no end
+
+local list = landed(own)
+redis.call('HSET', KEYS[1], 'raised', '1', 'o', q.object ~= '' and q.object or q.from, 'f', q.fixed, 'l', q.layout,
+  'm', q.memo, 'e', pack(list))
+redis.call('HINCRBY', KEYS[1], 'v', 1)
+redis.call('HDEL', KEYS[1], 'probing')
+put(list)
+return report({ 'ok', str(now) }, list)

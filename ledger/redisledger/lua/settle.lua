@@ -1,0 +1,56 @@
+#!lua flags=allow-oom
+-- Settle books what became of a call. It asks neither budgets nor the key's state, and works when Redis is out
+-- of memory: the money is gone.
+--
+-- KEYS[1] → the reservation's record   KEYS[2] → its key's row      KEYS[3] → open reservations by deadline
+-- KEYS[4] → who carries the object that it has      KEYS[5] → who carries the object that the reply names
+-- KEYS[6] → the record of another carrier           KEYS[7] → the row of that one's key
+-- KEYS[8…] → rows of the shared budgets
+-- ARGV[1] → JSON, type settleArgs in settle.go
+--
+-- Returns ok NOW OVER FIXED N (START END SPENT HELD)×N
+--         settled, as ok   with other amounts: the first stand
+--         missing | stale | carrier ID   no such reservation | Go has to read record | carrier and propose anew
+local now = clock()
+local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c')
+if not rec[1] then return { 'missing' } end
+if rec[2] ~= q.layout or rec[3] ~= q.from or rec[6] ~= q.key then return { 'stale' } end
+local list, over, holds = known(rec[4]), '0', false
+local function done(status) return report({ status, str(now), over, rec[5] }, list) end
+
+if q.phase == 'in_doubt' then
+  if rec[1] == 'in_flight' then doubt() end
+  return done('ok')
+end
+if rec[1] == 'settled' then
+  for i, p in ipairs(q.parts) do
+    if p.booked ~= '' and int(p.booked) ~= list[i].booked then return done('settled') end
+  end
+  return done('ok')
+end
+local other = q.object ~= '' and redis.call('GET', KEYS[5]) or ''
+if other == q.id then other = '' end
+if other ~= q.other or other ~= '' and (redis.call('HGET', KEYS[6], 'v') or '') ~= q.version then return { 'carrier', other } end
+for i, p in ipairs(q.parts) do
+  p.sum, p.rest = p.booked == '' and list[i].booked or int(p.booked), int(p.held)
+  if p.sum - list[i].booked > list[i].held - p.rest then over = '1' end
+  holds = holds or p.rest > 0
+  sound(KEYS[p.row], p.name, list[i].start, p.sum, p.rest)
+end
+for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a.start, 0, int(a.held)) end
+local freezes = over == '1' and redis.call('HEXISTS', KEYS[2], 'open') == 1
+local carries = redis.call('GET', KEYS[4]) == q.id
+
+rebook(list, q.phase, q.object)
+ended(q.phase == 'settled', rec[7])
+if freezes then redis.call('HSET', KEYS[2], 'frozen', '1') end
+for _, a in ipairs(q.absorb) do
+  shift(KEYS[a.row], a.name, a.start, 0, -tonumber(a.held))
+  forget(KEYS[a.row], a.name, a.start)
+end
+if q.ends then lapse(KEYS[6]) redis.call('DEL', KEYS[5]) end
+if carries then redis.call('DEL', KEYS[4]) end
+if q.object ~= '' and holds then redis.call('SET', KEYS[5], q.id) end
+local reply = done('ok')
+forgetall(list)
+return reply

@@ -1,0 +1,433 @@
+package redisledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// reserveArgs is ARGV[1] of reserve.lua and raise.lua.
+type reserveArgs struct {
+	Now      string   `json:"now"` // empty: the server's
+	ID       string   `json:"id"`
+	Nonce    string   `json:"nonce"`
+	Key      string   `json:"key"`
+	Expires  string   `json:"expires"`
+	Controls []string `json:"controls"` // fields of the controls
+	Deadline string   `json:"deadline"` // a span, microseconds
+	Phase    string   `json:"phase"`    // after the reserve: in_flight, or settled for what holds nothing
+	Probing  bool     `json:"probing"`
+	Memo     string   `json:"memo"`
+	Fixed    string   `json:"fixed"`
+	Layout   string   `json:"layout"`
+	Keep     string   `json:"keep"`   // milliseconds
+	Doomed   bool     `json:"doomed"` // Go refuses; check the key all the same, since that comes first
+
+	Claim       string `json:"claim"`
+	Fingerprint string `json:"fingerprint"`
+	Memory      string `json:"memory"` // microseconds
+	ClaimKeep   string `json:"claimkeep"`
+	First       string `json:"first"`  // who Go thinks has the claim
+	Attach      bool   `json:"attach"` // Go thinks that the call joins it
+
+	Revs  []string   `json:"revs"` // revision of each shared row, KEYS[9…]
+	Parts []moveArgs `json:"parts"`
+
+	Object   string `json:"object"`
+	Carrier  string `json:"carrier"` // who Go thinks carries it
+	Version  string `json:"version"` // in which state
+	Absorb   bool   `json:"absorb"`  // its hold passes to this reservation
+	Left     string `json:"left"`    // its parts then
+	LeftKeep string `json:"leftkeep"`
+
+	Was  string `json:"was"`  // raise: the layout that Go has seen
+	From string `json:"from"` // raise: the object that Go has seen
+}
+
+// moveArgs is one [ledger.Move].
+type moveArgs struct {
+	Row    int       `json:"row"` // index in KEYS
+	Name   string    `json:"name"`
+	Start  string    `json:"start"`
+	Stop   string    `json:"stop"`
+	Held   string    `json:"held"`
+	Booked string    `json:"booked"`
+	Base   string    `json:"base"` // what the carrier adds to it
+	Limit  string    `json:"limit"`
+	Kept   bool      `json:"kept"`
+	Own    int       `json:"own"` // index of the own part that goes, from 1; 0 for none
+	Old    []oldArgs `json:"old"`
+}
+
+type oldArgs struct {
+	Start  string `json:"start"`
+	Held   string `json:"held"`
+	Booked string `json:"booked"`
+}
+
+// A plan is what a reserve or a raise proposes to the script, and what it has learnt of the store.
+type plan struct {
+	ledger.Request
+	own    []ledger.Part // raise: the parts that the reservation has
+	object string        // raise: the object that it has
+	raise  bool
+	now    time.Time
+
+	first   string // who has the claim, once the script has said so
+	attach  bool
+	carrier string
+	carried record
+
+	moves  []ledger.Move
+	shared []spec
+	doom   error
+}
+
+// Reserve admits a call and holds its lines. A *[ledger.Denied] is the store's verdict; after any other error the
+// call must not be made, though its hold may stand until it is released by id.
+func (l *Ledger) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, error) {
+	p := &plan{Request: r, now: l.estimate()}
+	for range tries {
+		if err := l.propose(ctx, p); err != nil {
+			return ledger.Hold{}, err
+		}
+		keys, args := l.reserveArgs(p)
+		got, err := l.run(ctx, reserveScript, keys, args)
+		if err != nil {
+			return ledger.Hold{}, err
+		}
+		switch got.status {
+		case "ok":
+			return l.admitted(p, got)
+		case "replay":
+			return l.replayed(ctx, r, got)
+		}
+		if err := l.again(ctx, p, got); err != nil {
+			return ledger.Hold{}, err
+		}
+	}
+	return ledger.Hold{}, errBusy
+}
+
+// errBusy says that the store changed under every proposal.
+var errBusy = errors.New("redisledger: too many calls at once on the same budget, object or idempotency key")
+
+// propose works out what the call needs, as far as it is known. A reason to refuse that Go finds is kept in the
+// plan: the script looks at the key's own state first.
+func (l *Ledger) propose(ctx context.Context, p *plan) error {
+	p.moves, p.doom = nil, nil
+	budgets, shared, err := l.resolve(ctx, p.Tenant, p.Budgets)
+	if p.shared = shared; err != nil {
+		return p.refuse(err)
+	}
+	lines, object := p.Lines, p.Object
+	if p.attach || p.Read && !p.raise {
+		lines, object = ledger.CallsOnly(lines), ""
+	}
+	charges, err := ledger.Charges(budgets, p.Operation, lines)
+	if err != nil {
+		return p.refuse(err)
+	}
+	p.moves = ledger.Moves(charges, p.own, p.credit(), object != "" && object == p.object)
+	for i := range p.moves {
+		m := &p.moves[i]
+		if m.Kept {
+			continue
+		}
+		if m.Start, m.End, err = ledger.Window(m.Of, p.now); err != nil {
+			return p.refuse(err)
+		}
+	}
+	return nil
+}
+
+// refuse keeps a refusal for after the script's own checks. What is no verdict on the call, because the store
+// did not answer, ends the verb.
+func (p *plan) refuse(err error) error {
+	if errors.Is(err, errUnread) {
+		return err
+	}
+	p.doom, p.moves = err, nil
+	return nil
+}
+
+// credit is what the carrier hands over: only a pending one of the same key does. What one in flight or in doubt
+// will cost is open, so both levels are held; another payer's is swapped out at settle.
+func (p *plan) credit() []ledger.Part {
+	if p.carried.Phase != ledger.Pending || p.carried.Key != p.Key || p.attach {
+		return nil
+	}
+	return p.carried.parts
+}
+
+// reserveArgs writes the plan for the script.
+func (l *Ledger) reserveArgs(p *plan) ([]string, reserveArgs) {
+	t := tenant(p.Tenant)
+	a := reserveArgs{
+		Now: l.clock(), ID: p.ID, Nonce: p.Nonce, Key: p.Key, Expires: digits(p.Expires.UnixMicro()),
+		Controls: make([]string, len(p.Controls)), Deadline: digits(p.Deadline.Microseconds()), Phase: string(ledger.InFlight),
+		Probing: p.Probing && !p.attach, Memo: p.Memo, Keep: millis(keepCounted), Doomed: p.doom != nil,
+		Memory: "0", First: p.first, Attach: p.attach, Revs: []string{}, Parts: []moveArgs{},
+	}
+	for i, name := range p.Controls {
+		a.Controls[i] = "c:" + name
+	}
+	if p.attach || p.Read && !p.raise {
+		a.Phase = string(ledger.Settled)
+	}
+	keys := newRows(t.record(p.ID), t.key(p.Key), t.controls(), t.open())
+	keys.keys = append(keys.keys, t.none(), t.none(), t.none(), t.none())
+	l.claimArgs(p, keys, &a)
+	l.objectArgs(p, keys, &a)
+	for _, s := range p.shared {
+		keys.index(t.budget(s.Name))
+		a.Revs = append(a.Revs, s.rev)
+	}
+	parts := make([]ledger.Part, len(p.moves))
+	for i, m := range p.moves {
+		parts[i] = m.Part
+		a.Parts = append(a.Parts, move(m, t, p.Key, keys))
+	}
+	a.Fixed, a.Layout = fix(p.Operation, parts), layout(entries(parts))
+	return keys.keys, a
+}
+
+func (l *Ledger) claimArgs(p *plan, keys *rows, a *reserveArgs) {
+	if p.Claim == nil || p.raise {
+		return
+	}
+	t := tenant(p.Tenant)
+	a.Claim, a.Fingerprint, a.Memory = p.Claim.ID, p.Claim.Fingerprint, digits(p.Claim.Memory.Microseconds())
+	a.ClaimKeep = digits(max(1, p.Claim.Memory.Milliseconds()))
+	keys.keys[4] = t.claim(p.Claim.ID)
+	if p.first != "" {
+		keys.keys[5] = t.record(p.first)
+	}
+}
+
+func (l *Ledger) objectArgs(p *plan, keys *rows, a *reserveArgs) {
+	if p.Object == "" || p.attach || p.Read && !p.raise {
+		return
+	}
+	t := tenant(p.Tenant)
+	a.Object, a.Carrier, a.Version = p.Object, p.carrier, p.carried.version
+	keys.keys[6] = t.object(p.Object)
+	if p.carrier != "" {
+		keys.keys[7] = t.record(p.carrier)
+	}
+	if p.credit() != nil {
+		left := append([]ledger.Part(nil), p.carried.parts...)
+		for i := range left {
+			left[i].Held = 0
+		}
+		a.Absorb, a.Left, a.LeftKeep = true, pack(left), millis(p.carried.keep())
+	}
+}
+
+// move writes one move. A limit that no amount can be under, negative ones too, is sent as 0.
+func move(m ledger.Move, t tenant, key string, keys *rows) moveArgs {
+	row, name := place(t, key, m.Entry, keys)
+	base := m.Base
+	a := moveArgs{
+		Row: row, Name: name, Start: digits(m.Start), Stop: digits(m.End), Held: digits(m.Held), Booked: digits(m.Booked),
+		Limit: digits(min(m.Of.Limit, cost.Max)), Kept: m.Kept, Own: m.Own + 1, Old: []oldArgs{},
+	}
+	for _, o := range m.Old {
+		a.Old = append(a.Old, oldArgs{digits(o.Start), digits(o.Held), digits(o.Booked)})
+	}
+	a.Base = digits(base)
+	return a
+}
+
+// place is where an entry is counted: the row's index in keys, and the budget's name in it.
+func place(t tenant, key string, e ledger.Entry, keys *rows) (row int, name string) {
+	if e.Shared {
+		return keys.index(t.budget(e.Budget)), ""
+	}
+	return keys.index(t.key(key)), e.Budget
+}
+
+// again takes what a script has said about the store and prepares the next proposal, or returns the refusal.
+func (l *Ledger) again(ctx context.Context, p *plan, got *reply) error {
+	switch got.status {
+	case "denied":
+		d := &ledger.Denied{Code: reason.Code(got.word()), Name: got.word()}
+		if err := got.err(); err != nil {
+			return err
+		}
+		return d
+	case "doomed":
+		return p.doom
+	case "short":
+		return l.short(p, got)
+	case "spec":
+		for _, s := range p.shared {
+			l.specs.Delete(tenant(p.Tenant).budget(s.Name))
+		}
+		return nil
+	case "window":
+		p.now = got.time()
+		l.seen(p.now.UnixMicro())
+		return got.err()
+	case "claim":
+		p.first = got.word()
+		p.attach = got.word() == "0" && p.first != ""
+		return got.err()
+	case "carrier":
+		p.carrier = got.word()
+		return l.carrier(ctx, p)
+	}
+	return got.expect()
+}
+
+// carrier reads the reservation that carries the object.
+func (l *Ledger) carrier(ctx context.Context, p *plan) error {
+	p.carried = record{}
+	if p.carrier == "" {
+		return nil
+	}
+	var err error
+	if p.carried, err = l.read(ctx, p.Tenant, p.carrier); errors.Is(err, ledger.ErrNoHold) {
+		return nil
+	}
+	return err
+}
+
+// short is the refusal that names every budget that does not cover the call.
+func (l *Ledger) short(p *plan, got *reply) error {
+	d := &ledger.Denied{Code: reason.BudgetExceeded}
+	l.seen(got.number())
+	for len(got.rest) > 0 {
+		i := got.number() - 1
+		w := window{got.number(), got.number(), got.number(), got.number()}
+		if i < 0 || i >= int64(len(p.moves)) {
+			return got.expect()
+		}
+		d.Shortfalls = append(d.Shortfalls, ledger.Shortfall{State: w.state(p.moves[i].Of), Need: got.number()})
+	}
+	if err := got.err(); err != nil {
+		return err
+	}
+	return d
+}
+
+// admitted makes the hold of a reserve or a raise that went through.
+func (l *Ledger) admitted(p *plan, got *reply) (ledger.Hold, error) {
+	now := got.number()
+	at := got.windows()
+	if err := got.err(); err != nil {
+		return ledger.Hold{}, err
+	}
+	l.seen(now)
+	parts := make([]ledger.Part, len(p.moves))
+	for i, m := range p.moves {
+		parts[i] = m.Part
+	}
+	parts, states, err := landed(parts, at)
+	if err != nil {
+		return ledger.Hold{}, err
+	}
+	if p.attach {
+		first, err := unpack(p.Tenant, p.first, got.fields())
+		first.Attached, first.States = true, states
+		return first.Hold, err
+	}
+	h := ledger.Hold{
+		Tenant: p.Tenant, ID: p.ID, Nonce: p.Nonce, Key: p.Key, Operation: p.Operation, Entries: entries(parts), Object: p.Object,
+		Phase: ledger.InFlight, Deadline: time.UnixMicro(now + p.Deadline.Microseconds()), Memo: p.Memo, States: states,
+	}
+	if p.Read {
+		h.Phase, h.Object = ledger.Settled, ""
+	}
+	return h, nil
+}
+
+// replayed answers a reserve that was carried out before: the client sent it twice, or the caller asked twice.
+func (l *Ledger) replayed(ctx context.Context, r ledger.Request, got *reply) (ledger.Hold, error) {
+	rec, err := unpack(r.Tenant, r.ID, got.fields())
+	if err != nil {
+		return ledger.Hold{}, err
+	}
+	if rec.Nonce != r.Nonce || rec.Phase == ledger.Released {
+		return ledger.Hold{}, fmt.Errorf("redisledger: reservation id %s is taken", r.ID)
+	}
+	if rec.States, err = l.states(ctx, rec); err != nil || rec.of == "" {
+		return rec.Hold, err
+	}
+	first, err := l.read(ctx, r.Tenant, rec.of)
+	first.Attached, first.States = true, rec.States
+	return first.Hold, err
+}
+
+// Raise adds lines to a hold that is in flight. A *[ledger.Denied] leaves it as it was.
+func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (ledger.Hold, error) {
+	r.ID = h.ID
+	rec, err := l.known(ctx, h)
+	if err != nil {
+		return h, err
+	}
+	p := &plan{Request: r, raise: true, now: l.estimate()}
+	for range tries {
+		p.own, p.object = rec.parts, rec.Object
+		if err := l.propose(ctx, p); err != nil {
+			return h, err
+		}
+		keys, args := l.reserveArgs(p)
+		args.Was, args.From = layout(entries(p.own)), rec.Object
+		got, err := l.run(ctx, raiseScript, keys, args)
+		if err != nil {
+			return h, err
+		}
+		switch got.status {
+		case "ok":
+			return l.raised(rec, p, got)
+		case "replay":
+			return l.replayed(ctx, r, got)
+		case "missing":
+			return h, ledger.ErrNoHold
+		case "busy":
+			return h, fmt.Errorf("redisledger: reservation %s is not in flight, or moves another object", h.ID)
+		case "stale":
+			if rec, err = l.read(ctx, h.Tenant, h.ID); err != nil {
+				return h, err
+			}
+			continue
+		}
+		if err := l.again(ctx, p, got); err != nil {
+			return h, err
+		}
+	}
+	return h, errBusy
+}
+
+// raised is the hold after a raise.
+func (l *Ledger) raised(rec record, p *plan, got *reply) (ledger.Hold, error) {
+	h, err := l.admitted(p, got)
+	h.Operation, h.Deadline, h.Phase = rec.Operation, rec.Deadline, ledger.InFlight
+	if h.Object == "" {
+		h.Object = rec.Object
+	}
+	return h, err
+}
+
+// known is the record of a hold as its holder has it: complete when the hold came from Reserve, else it is read.
+// What is out of date in it the script finds.
+func (l *Ledger) known(ctx context.Context, h ledger.Hold) (record, error) {
+	if len(h.States) != len(h.Entries) || h.Attached || h.Nonce == "" || h.Deadline.IsZero() {
+		return l.read(ctx, h.Tenant, h.ID)
+	}
+	rec := record{Hold: h}
+	for i, e := range h.Entries {
+		p := ledger.Part{Entry: e, Of: h.States[i].Budget}
+		if end := h.States[i].Reset; !end.IsZero() {
+			p.End = end.UnixMicro()
+		}
+		rec.parts = append(rec.parts, p)
+	}
+	return rec, nil
+}

@@ -1,0 +1,88 @@
+package policy_test
+
+import (
+	"testing"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/policy"
+)
+
+// Whatever the parsers accept is valid, comes back from both forms as it was, and is what the schema accepts.
+func FuzzParseJSON(f *testing.F) {
+	data, err := support().JSON()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"allow":[{"operation":"a.*","params":{"x[*]":{"max":"7","optional":true}}}],"budgets":[]}`))
+	f.Add([]byte("{\"allow\":\n[ {\"operation\":\"\\u0061.b\" } ]}"))
+	f.Add([]byte(`{"a":{"a":[[[{}]]]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p, err := policy.ParseJSON("f", data); err == nil {
+			comesBack(t, p)
+			if err := checkSchema(t, data); err != nil {
+				t.Errorf("the schema refuses what ParseJSON accepts: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzParseYAML(f *testing.F) {
+	data, err := support().YAML()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(ruleHead + "params: {x: {one_of: [a, \"b\", 'c', no]}}\n    countries: [US]\n"))
+	f.Add([]byte("allow: &a []\nbudgets: *a\n"))
+	f.Add([]byte("? {a: b}\n: |\n  c\n...\n---\n"))
+	f.Add([]byte("<<: !!map {}\n\t"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p, err := policy.ParseYAML("f", data); err == nil {
+			comesBack(t, p)
+		}
+	})
+}
+
+// FuzzLiteral asks the same of policies that were not read from a file.
+func FuzzLiteral(f *testing.F) {
+	f.Add("stripe.*", "metadata[order]", "a\nb", "a", "5", "+1*", "team", int64(5), true)
+	f.Add("a.b", "x[*]", "\u2028\x7f\x00", "", "", "*@a", "", int64(0), false)
+	f.Fuzz(func(t *testing.T, operation, param, value, prefix, limit, recipient, name string, n int64, optional bool) {
+		p := policy.Policy{
+			Allow: rules{{
+				Operation: patternOf(operation), Recipients: []string{recipient}, MaxPerCall: policy.Units(n),
+				Params: policy.Params{param: {OneOf: []string{value}, Prefix: prefix, Max: limit, Optional: optional}},
+			}},
+			Budgets: []policy.Budget{{Name: name, Scope: value, Limit: policy.USD(limit), Window: cost.Day}},
+		}
+		if p.Validate() == nil {
+			comesBack(t, p)
+		}
+	})
+}
+
+func patternOf(s string) cost.Pattern { return cost.Pattern(s) }
+
+func comesBack(t *testing.T, p policy.Policy) {
+	t.Helper()
+	if err := p.Validate(); err != nil {
+		t.Fatalf("accepted and not valid: %v", err)
+	}
+	data, err := p.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := policy.ParseJSON("again", data)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, data)
+	}
+	same(t, "JSON", p, again)
+	if data, err = p.YAML(); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = policy.ParseYAML("again", data); err != nil {
+		t.Fatalf("%v in\n%s", err, data)
+	}
+	same(t, "YAML", p, again)
+}

@@ -1,0 +1,92 @@
+// Package kbtwilio is Twilio for the brake: its operations, what a text costs, and how its replies are read.
+//
+// Twilio names the price of a text hours after it was sent and honours no idempotency key for it, so the brake
+// does both sums itself: the bound is segments × the dearest price that the destination's country has on the rate
+// card, and a call whose reply was lost stays in doubt. The parameter that once capped a price, MaxPrice, has had no
+// effect since 2024-06-03 (Twilio's description of the API; facts/money-and-rules.md).
+//
+// Everything here is a pure function over bytes. What the catalogue does not list is denied: calls, verifications,
+// lookups and phone numbers all cost, in ways that their requests do not bound.
+package kbtwilio
+
+import (
+	"net/http"
+
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// Options change the defaults. A nil *Options means all of them.
+type Options struct {
+	// Rates replaces the whole rate card. One with a mistake in it prices nothing, so that every text is refused
+	// with the mistake's name. Default: [DefaultRates].
+	Rates *RateCard
+}
+
+// New makes the vendor. It does no I/O and does not fail.
+func New(o *Options) vendors.Vendor {
+	card := DefaultRates()
+	if o != nil && o.Rates != nil {
+		card = *o.Rates
+	}
+	return vendors.Vendor{
+		Name:       "twilio",
+		Operations: append(operations(newTariff(card)), hardDenied()...),
+		Headers:    []string{apiVersion},
+		Check:      check,
+		Place:      place,
+		Refuse:     refuse,
+		Resends:    resends,
+	}
+}
+
+// The hosts that the catalogue speaks to. Regional ones (api.dublin.ie1.twilio.com) are not in it, so that they are
+// denied.
+const (
+	apiHost           = "api.twilio.com"
+	conversationsHost = "conversations.twilio.com"
+)
+
+// account is the path of the classic API. An account's id is AC and 32 hex digits; check compares it.
+const account = "/2010-04-01/Accounts/{AccountSid:AC}"
+
+// operations is the catalogue. Paths and parameters are those of twilio-go v1.31.0.
+func operations(t tariff) []vendors.Operation {
+	ops := []vendors.Operation{
+		{
+			Name: "twilio.messages.create", Method: http.MethodPost, Host: apiHost, Path: account + "/Messages.json",
+			Class: vendors.Fee, Body: vendors.Form, Params: messageParams,
+			Bound: t.boundMessage, Outcome: outcomeMessage, Settle: settleMessage,
+		},
+		{
+			Name: "twilio.messages.list", Method: http.MethodGet, Host: apiHost, Path: account + "/Messages.json",
+			Class: vendors.Read,
+		},
+		{
+			Name: "twilio.conversations.actions.create", Method: http.MethodPost, Host: conversationsHost,
+			Path:  "/v2/Conversations/{ConversationId}/Actions",
+			Class: vendors.Fee, Body: vendors.JSON, Params: actionParams,
+			Bound: boundAction, Outcome: outcome, Settle: settleAction,
+		},
+	}
+	ops = append(ops, message("{Sid:SM}")...)
+	return append(ops, message("{Sid:MM}")...)
+}
+
+// message are the operations on one message. Texts are SM and picture messages MM, and a row has one prefix.
+func message(sid string) []vendors.Operation {
+	path := account + "/Messages/" + sid + ".json"
+	return []vendors.Operation{
+		{
+			Name: "twilio.messages.retrieve", Method: http.MethodGet, Host: apiHost, Path: path,
+			Class: vendors.Read,
+		},
+		{
+			Name: "twilio.messages.update", Method: http.MethodPost, Host: apiHost, Path: path,
+			Class: vendors.Release, Body: vendors.Form, Bound: boundUpdate, Outcome: outcome,
+		},
+		{
+			Name: "twilio.messages.delete", Method: http.MethodDelete, Host: apiHost, Path: path,
+			Class: vendors.Free, Outcome: outcome,
+		},
+	}
+}
