@@ -33,7 +33,12 @@ type Denial struct {
 
 	// Reservation is the id under which the money of a call in doubt stays held.
 	Reservation string
+
+	cause error // the end of the caller's context
 }
+
+// Unwrap returns the context's error where the caller's context ended before the call was sent, else nil.
+func (d *Denial) Unwrap() error { return d.cause }
 
 // Error is the denial for a log line.
 func (d *Denial) Error() string {

@@ -104,15 +104,15 @@ func Format(amount int64, currency Currency, meter Meter) string {
 
 // Decimal writes micro-units as a decimal number of major units with two to six fraction digits.
 func Decimal(micros int64) string {
-	sign := ""
+	sign, n := "", uint64(micros)
 	if micros < 0 {
-		sign, micros = "-", -micros
+		sign, n = "-", -n // as uint64, because the least int64 has no positive counterpart
 	}
-	frac := strings.TrimRight(fmt.Sprintf("%06d", micros%MicrosPerUnit), "0")
+	frac := strings.TrimRight(fmt.Sprintf("%06d", n%MicrosPerUnit), "0")
 	for len(frac) < 2 {
 		frac += "0"
 	}
-	return sign + strconv.FormatInt(micros/MicrosPerUnit, 10) + "." + frac
+	return sign + strconv.FormatUint(n/MicrosPerUnit, 10) + "." + frac
 }
 
 // ParseDecimal reads a decimal number of major units ("50", "0.0083") as micro-units. It takes ASCII digits

@@ -2,6 +2,7 @@ package cost
 
 import (
 	"fmt"
+	"sort"
 	"time"
 )
 
@@ -22,6 +23,8 @@ func (w Window) Valid() bool { return w == Lifetime || w == Hour || w == Day || 
 // Bounds returns the window that holds now: start included, end excluded. A lifetime window starts at the Unix
 // epoch and its end is the zero Time. Days and months follow the calendar of zone, so a day may have 23 or
 // 25 hours where the clocks change; an hour is an hour of elapsed time since its zone's full hour.
+//
+// As now goes on, the start never goes back, and the windows of days and months leave no gap.
 func (w Window) Bounds(now time.Time, zone *time.Location) (start, end time.Time) {
 	local := now.In(zone)
 	y, m, d := local.Date()
@@ -33,11 +36,38 @@ func (w Window) Bounds(now time.Time, zone *time.Location) (start, end time.Time
 		start = local.Add(-past)
 		return start, start.Add(time.Hour)
 	case Day:
-		return time.Date(y, m, d, 0, 0, 0, 0, zone), time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+		return between(now, func(n int) time.Time { return midnight(y, m, d+n, zone) })
 	case Month:
-		return time.Date(y, m, 1, 0, 0, 0, 0, zone), time.Date(y, m+1, 1, 0, 0, 0, 0, zone)
+		return between(now, func(n int) time.Time { return midnight(y, m+time.Month(n), 1, zone) })
 	}
 	return time.Unix(0, 0), time.Time{}
+}
+
+// between returns the two borders that now lies between. It starts at border 0 and looks further on, because a
+// clock that goes back over midnight shows the day before once more, when the next one has begun.
+func between(now time.Time, border func(n int) time.Time) (start, end time.Time) {
+	start, end = border(0), border(1)
+	for n := 2; !now.Before(end); n++ {
+		start, end = end, border(n)
+	}
+	return start, end
+}
+
+// midnight is the moment at which a calendar day begins. Where the clocks change around midnight, there may be
+// none or two, and [time.Date] then names a moment of the day before, or the second: the day would have begun
+// before its start, or not ended at its end.
+func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
+	before := func(t time.Time) bool { // the day has not begun
+		ty, tm, td := t.Date()
+		return time.Date(ty, tm, td, 0, 0, 0, 0, time.UTC).Before(time.Date(y, m, d, 0, 0, 0, 0, time.UTC))
+	}
+	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
+	if !before(t) && before(t.Add(-1)) {
+		return t
+	}
+	from := t.Add(-25 * time.Hour)
+	n := sort.Search(50*60*60, func(n int) bool { return !before(from.Add(time.Duration(n) * time.Second)) })
+	return from.Add(time.Duration(n) * time.Second)
 }
 
 // Zone loads a time zone by its IANA name. The empty name is UTC; "Local" is refused, because it means

@@ -146,3 +146,22 @@ func ExampleLifetime() {
 	fmt.Println(b.Title())
 	// Output: lifetime 20.00 USD of outflow
 }
+
+func ExampleScoped() {
+	p := policy.Policy{
+		Allow:   []policy.Rule{{Operation: "stripe.refunds.create"}},
+		Budgets: []policy.Budget{policy.Scoped("team:support"), policy.Lifetime(policy.USD("80"))},
+	}
+	data, err := p.YAML()
+	if err != nil {
+		log.Fatal(err)
+	}
+	os.Stdout.Write(data)
+	// Output:
+	// allow:
+	// - operation: "stripe.refunds.create"
+	// budgets:
+	// - scope: "team:support"
+	// - limit: "80.00 USD"
+	//   window: "lifetime"
+}

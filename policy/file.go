@@ -33,7 +33,7 @@ func Load(path string) (Policy, error) {
 }
 
 // ParseJSON reads a policy from JSON and validates it. name is what errors call the file. Unknown and repeated
-// fields, null and values of another type are errors; each names its line, column and field, and all are
+// fields, null, empty strings in a field and values of another type are errors; each names its line, column and field, and all are
 // reported together.
 func ParseJSON(name string, data []byte) (Policy, error) { return parse(name, data, readJSON) }
 
@@ -165,6 +165,9 @@ func (r *reader) fields(n node, v reflect.Value, path string) {
 		if i < 0 || m.name == "" {
 			r.fail(m.place, path, "%q is no field here; %s", m.name, suggest(m.name, known))
 			return
+		}
+		if m.value.kind == text && m.value.text == "" {
+			m.value.kind = null // left empty by a template, perhaps: an empty scope would be a budget of this key alone
 		}
 		r.value(m.value, v.Field(i), strings.TrimPrefix(path+"."+m.name, "."))
 	}, path)

@@ -34,6 +34,7 @@ func support() policy.Policy {
 			policy.Lifetime(policy.USD("80")),
 			policy.Daily(policy.USD("500")).Shared("team:support").In("Europe/Berlin"),
 			policy.Hourly(policy.Calls(150)).For("stripe.refunds.*", "stripe.payouts.create"),
+			policy.Scoped("tenant"),
 			{Name: "sms", Limit: policy.Money("9007199254.740991", "EUR"), Window: cost.Month, Meter: cost.Fee},
 		},
 	}
@@ -162,6 +163,7 @@ budgets:
   - {limit: 80 USD, window: lifetime}
   - {limit: 500 USD, window: day, scope: "team:support"}
   - {limit: 150 calls, window: lifetime}
+  - scope: "tenant"
 `
 	got, err := policy.ParseYAML("policy.yaml", []byte(file))
 	if err != nil {
@@ -175,7 +177,7 @@ budgets:
 			{Operation: "twilio.messages.create", Countries: []string{"US", "NO"}, Recipients: []string{"+1415*"}},
 		},
 		Budgets: []policy.Budget{
-			policy.Lifetime(policy.USD("80")), policy.Daily(policy.USD("500")).Shared("team:support"), policy.Lifetime(policy.Calls(150)),
+			policy.Lifetime(policy.USD("80")), policy.Daily(policy.USD("500")).Shared("team:support"), policy.Lifetime(policy.Calls(150)), policy.Scoped("tenant"),
 		},
 	}, got)
 }
@@ -247,6 +249,9 @@ func TestParseYAMLRefuses(t *testing.T) {
 		"an empty list":             {ruleHead + "countries: []\n", `f:3:16: allow[0].countries: an empty list would be no limit at all; name at least one, or leave the field out`},
 		"a field that is not there": {"allow: []\nbudgets:\n  - window: day\n", `f:3:5: budgets[0].limit: unset; write an amount such as "80 USD" or "150 calls"`},
 		"a name with a bracket":     {ruleHead + "params:\n      to[0]: {any: true}\n", `f:4:14: allow[0].params["to[0]"]: "to[0]" has a list position; write it without, it means every element`},
+		"an empty scope":            {"budgets: [{scope: \"\", limit: 80 USD, window: day}]\n", `f:1:19: budgets[0].scope: it has no value; give it one, or leave the field out`},
+		"a window of a bare scope":  {"budgets: [{scope: team, window: day}]\n", `f:1:33: budgets[0].window: the ledger's row of "team" decides this; leave it out, or write a limit beside it`},
+		"a budget with no limit":    {"budgets: [{name: team, window: day}]\n", `f:1:11: budgets[0].limit: unset; write an amount such as "80 USD" or "150 calls"`},
 		"mistakes stand as in the file": {"budgets: [{limit: 1 calls, window: x}]\nallow: [{operation: x}]\n",
 			"f:1:36: budgets[0].window: \"x\" is not lifetime, hour, day or month\nf:2:21: allow[0].operation: \"x\" is a vendor and matches nothing; write x.* for all of its operations"},
 	} {

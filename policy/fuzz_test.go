@@ -17,6 +17,7 @@ func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(`{"allow":[{"operation":"a.*","params":{"x[*]":{"max":"7","optional":true}}}],"budgets":[]}`))
 	f.Add([]byte("{\"allow\":\n[ {\"operation\":\"\\u0061.b\" } ]}"))
 	f.Add([]byte(`{"a":{"a":[[[{}]]]}}`))
+	f.Add([]byte(`{"budgets":[{"scope":"team"},{"scope":"b","window":""}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if p, err := policy.ParseJSON("f", data); err == nil {
 			comesBack(t, p)

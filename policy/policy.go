@@ -90,14 +90,17 @@ type Budget struct {
 	Name string `json:"name,omitempty"`
 
 	// Scope is empty for a budget of this key alone, or the name of a budget shared by many keys: "team:support".
-	// A shared budget lives in the ledger, made by Brake.SetBudget; Limit can only lower it here.
+	// A shared budget lives in the ledger, made by Brake.SetBudget.
 	Scope string `json:"scope,omitempty"`
 
-	Limit  Amount         `json:"limit"`
-	Meter  cost.Meter     `json:"meter,omitempty"` // money only: charge, outflow, fee or spend. Default: spend
-	Window cost.Window    `json:"window"`          // lifetime, hour, day or month
-	Zone   string         `json:"zone,omitempty"`  // IANA time zone of the window. Default: UTC
-	Only   []cost.Pattern `json:"only,omitempty"`  // the operations that count. Default: all
+	// Limit is the most that the budget lets through in a window. For a shared budget it can only lower the limit of
+	// the ledger's row; unset, it lowers nothing, and then the fields below are unset too, because the row has them.
+	Limit Amount `json:"limit,omitzero"`
+
+	Meter  cost.Meter     `json:"meter,omitempty"`  // money only: charge, outflow, fee or spend. Default: spend
+	Window cost.Window    `json:"window,omitempty"` // lifetime, hour, day or month; demanded beside a limit
+	Zone   string         `json:"zone,omitempty"`   // IANA time zone of the window. Default: UTC
+	Only   []cost.Pattern `json:"only,omitempty"`   // the operations that count. Default: all
 }
 
 // Lifetime is a budget that never resets.
@@ -111,6 +114,9 @@ func Daily(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Day} 
 
 // Monthly is a budget by calendar month, in UTC unless [Budget.In] says otherwise.
 func Monthly(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Month} }
+
+// Scoped draws on the shared budget of that name, under the limit that its row in the ledger has.
+func Scoped(name string) Budget { return Budget{Scope: name} }
 
 // Shared makes b the budget of a scope that many keys draw on.
 func (b Budget) Shared(scope string) Budget {
@@ -154,7 +160,8 @@ func (b Budget) Title() string {
 
 var adverbs = map[cost.Window]string{cost.Lifetime: "lifetime", cost.Hour: "hourly", cost.Day: "daily", cost.Month: "monthly"}
 
-// Counts is the meter that b counts: its own, or the one that follows from its limit.
+// Counts is the meter that b counts: its own, or the one that follows from its limit. It is empty for a shared
+// budget without a limit, which counts what its row in the ledger does.
 func (b Budget) Counts() cost.Meter {
 	if b.Limit.Currency == "" {
 		return b.Limit.Meter

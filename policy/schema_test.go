@@ -70,7 +70,7 @@ func TestSchemaPatterns(t *testing.T) {
 	for _, s := range []string{"stripe.*", "stripe.refunds.create", "a.b_c.9", "", "stripe", "*", ".*", "stripe.", ".stripe", "stripe..x", "stripe.*.x", "Stripe.x", "stripe.x*", "stripe.x y", "ü.x"} {
 		agree(t, "Pattern", s, policy.Policy{Allow: rules{{Operation: patternOf(s)}}})
 	}
-	for _, s := range []string{"", "team:support", "a.b_c-D9", strings.Repeat("a", 64), strings.Repeat("a", 65), "a b", "é", "a*", "a/b"} {
+	for _, s := range []string{"team:support", "a.b_c-D9", strings.Repeat("a", 64), strings.Repeat("a", 65), "a b", "é", "a*", "a/b"} {
 		agree(t, "Name", s, budget(func(b *policy.Budget) { b.Name = s }))
 	}
 	properties := definition(t, "Rule")["properties"].(map[string]any)
@@ -160,6 +160,10 @@ func (c checker) word(word string, want any, s map[string]any, v any) error {
 		if isText && float64(len(text)) > want.(float64) {
 			return fmt.Errorf("%q is too long", text)
 		}
+	case "minLength":
+		if isText && float64(len(text)) < want.(float64) {
+			return fmt.Errorf("%q is too short", text)
+		}
 	case "minItems":
 		if isList && float64(len(list)) < want.(float64) {
 			return fmt.Errorf("%v is too short", list)
@@ -241,12 +245,26 @@ func TestSchemaTakesPolicies(t *testing.T) {
 	if err := checkSchema(t, data); err != nil {
 		t.Error(err)
 	}
+	for _, good := range []string{`{"budgets": [{"scope": "team"}]}`, `{"budgets": [{"scope": "team", "name": "support"}]}`} {
+		if err := checkSchema(t, []byte(good)); err != nil {
+			t.Errorf("the schema refuses %s: %v", good, err)
+		}
+		if _, err := policy.ParseJSON("f", []byte(good)); err != nil {
+			t.Errorf("ParseJSON refuses %s: %v", good, err)
+		}
+	}
 	for _, bad := range []string{
 		`[]`, `{"deny": []}`, `{"allow": null}`, `{"allow": [{}]}`, `{"allow": [{"operation": "stripe"}]}`,
 		`{"allow": [{"operation": "a.b", "read_only": "yes"}]}`, `{"allow": [{"operation": "a.b", "max_per_call": 50}]}`,
 		`{"allow": [{"operation": "a.b", "params": {"a": {}}}]}`, `{"allow": [{"operation": "a.b", "params": {"a": {"one_of": []}}}]}`,
 		`{"allow": [{"operation": "a.b", "countries": []}]}`, `{"budgets": [{"limit": "80 USD"}]}`,
 		`{"budgets": [{"window": "day"}]}`, `{"budgets": [{"limit": "80 USD", "window": "week"}]}`, `{"budgets": [{"limit": "8 calls", "window": "day", "meter": "calls"}]}`,
+		`{"budgets": [{}]}`, `{"budgets": [{"name": "team"}]}`, `{"budgets": [{"scope": "team", "limit": "80 USD"}]}`,
+		`{"budgets": [{"scope": "team", "window": "day"}]}`, `{"budgets": [{"scope": "team", "meter": "fee"}]}`,
+		`{"budgets": [{"scope": "team", "zone": "UTC"}]}`, `{"budgets": [{"scope": "team", "only": ["a.b"]}]}`,
+		`{"budgets": [{"limit": "80 USD", "window": "day", "scope": ""}]}`, `{"budgets": [{"limit": "80 USD", "window": "day", "name": ""}]}`,
+		`{"budgets": [{"limit": "80 USD", "window": "day", "meter": ""}]}`, `{"budgets": [{"limit": "80 USD", "window": "day", "zone": ""}]}`,
+		`{"allow": [{"operation": "a.b", "params": {"a": {"prefix": ""}}}]}`,
 	} {
 		if checkSchema(t, []byte(bad)) == nil {
 			t.Errorf("the schema takes %s", bad)

@@ -240,6 +240,10 @@ func printable(s string) bool {
 func (b Budget) check(f *faults, path string) {
 	f.add(path+".name", name(b.Name))
 	f.add(path+".scope", name(b.Scope))
+	if b.Scope != "" && b.Limit.IsZero() {
+		b.checkBare(f, path)
+		return
+	}
 	if b.Limit.IsZero() {
 		f.addf(path+".limit", "unset; write an amount such as \"80 USD\" or \"150 calls\"")
 	} else {
@@ -254,6 +258,19 @@ func (b Budget) check(f *faults, path string) {
 	notEmpty(f, path+".only", b.Only)
 	for i, p := range b.Only {
 		f.add(element(path+".only", i), operation(p))
+	}
+}
+
+// checkBare refuses what a shared budget without a limit would say about its row: the row alone decides, and a
+// reader would think that the policy does.
+func (b Budget) checkBare(f *faults, path string) {
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{{"meter", b.Meter != ""}, {"window", b.Window != ""}, {"zone", b.Zone != ""}, {"only", b.Only != nil}} {
+		if field.set {
+			f.addf(path+"."+field.name, "the ledger's row of %q decides this; leave it out, or write a limit beside it", b.Scope)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func TestValidate(t *testing.T) {
 	const empty = "an empty list would be no limit at all; name at least one, or leave the field out"
 	const notParam = "is not a parameter's name such as reason, metadata[order] or metadata[*]"
 	const notName = "is not a name of 1 to 64 of the characters A-Z a-z 0-9 : . _ -"
+	const rowDecides = `the ledger's row of "team" decides this; leave it out, or write a limit beside it`
 	usd80 := policy.Lifetime(policy.USD("80"))
 	for name, tt := range map[string]struct {
 		p    policy.Policy
@@ -149,6 +150,18 @@ func TestValidate(t *testing.T) {
 		"a name too long":         {budget(func(b *policy.Budget) { b.Name = strings.Repeat("a", 65) }), `budgets[0].name: "` + strings.Repeat("a", 65) + `" ` + notName},
 		"a name with a space":     {budget(func(b *policy.Budget) { b.Name = "my budget" }), `budgets[0].name: "my budget" ` + notName},
 		"a scope":                 {budgets(usd80.Shared("team:support")), ""},
+		"a scope alone":           {budgets(policy.Scoped("team:support")), ""},
+		"a scope with a name":     {budget(func(b *policy.Budget) { *b = policy.Budget{Name: "support", Scope: "team"} }), ""},
+		"a scope with a meter":    {budgets(policy.Scoped("team").On(cost.Fee)), `budgets[0].meter: ` + rowDecides},
+		"a scope with a window":   {budgets(policy.Budget{Scope: "team", Window: cost.Day}), `budgets[0].window: ` + rowDecides},
+		"a scope with a zone":     {budgets(policy.Scoped("team").In("UTC")), `budgets[0].zone: ` + rowDecides},
+		"a scope with a filter":   {budgets(policy.Scoped("team").For("stripe.*")), `budgets[0].only: ` + rowDecides},
+		"a scope with no filter":  {budgets(policy.Budget{Scope: "team", Only: []cost.Pattern{}}), `budgets[0].only: ` + rowDecides},
+		"a scope lowered to zero": {budgets(policy.Lifetime(policy.USD("0")).Shared("team")), ""},
+		"a scope with a limit":    {budgets(policy.Budget{Scope: "team", Limit: policy.USD("5")}), `budgets[0].window: "" is not lifetime, hour, day or month`},
+		"a scope, a wrong limit":  {budgets(policy.Lifetime(policy.USD("5O")).Shared("team")), `budgets[0].limit: "5O" is not a decimal number such as 50 or 0.0083`},
+		"a scope of no name":      {budgets(policy.Scoped("")), "budgets[0].limit: unset; write an amount such as \"80 USD\" or \"150 calls\"\nbudgets[0].window: \"\" is not lifetime, hour, day or month"},
+		"one scope twice, bare":   {budgets(policy.Scoped("team"), policy.Daily(policy.USD("5")).Shared("team")), `budgets[1].scope: "team" is the scope of budgets[0] already`},
 		"a scope with a star":     {budgets(usd80.Shared("team:*")), `budgets[0].scope: "team:*" ` + notName},
 
 		"twins":                   {budgets(usd80, policy.Daily(policy.USD("80")), usd80), `budgets[2].name: "lifetime 80.00 USD" is the name of budgets[0] already; give it another`},
@@ -177,7 +190,7 @@ func TestValidateReportsAll(t *testing.T) {
 			{MaxPerCall: policy.USD("x"), Countries: []string{"usa"}},
 			{Operation: "stripe.*", Params: policy.Params{"b": {}, "a": policy.Max("x")}},
 		},
-		Budgets: []policy.Budget{{Name: "ü", Scope: " ", Meter: "x", Window: "y", Zone: "z", Only: []cost.Pattern{"*"}}},
+		Budgets: []policy.Budget{{Name: "ü", Scope: " ", Limit: policy.USD("x"), Meter: "x", Window: "y", Zone: "z", Only: []cost.Pattern{"*"}}},
 	}
 	var got []string
 	for line := range strings.Lines(p.Validate().Error()) {
@@ -206,6 +219,7 @@ func TestTitle(t *testing.T) {
 		"team:support":          policy.Daily(policy.USD("500")).Shared("team:support"),
 		"refunds":               {Name: "refunds", Limit: policy.USD("5"), Window: cost.Day},
 		"support":               {Name: "support", Scope: "team:support"},
+		"team:sales":            policy.Scoped("team:sales"),
 	} {
 		if got := b.Title(); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -222,6 +236,7 @@ func TestCounts(t *testing.T) {
 		{policy.Lifetime(policy.USD("80")).On(cost.Fee), cost.Fee},
 		{policy.Lifetime(policy.Calls(8)), cost.Calls},
 		{policy.Lifetime(policy.Units(8)), cost.Units},
+		{policy.Scoped("team"), ""}, // what the ledger's row counts
 	} {
 		if got := tt.b.Counts(); got != tt.want {
 			t.Errorf("%s counts %s, want %s", tt.b.Title(), got, tt.want)

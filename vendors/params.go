@@ -9,7 +9,10 @@ import (
 	"mime"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/keybrake/keybrake-go/reason"
@@ -20,6 +23,7 @@ const (
 	maxParams = 20_000 // a batch of 100 mails to 100 recipients fits; attachments as number lists do not count
 	maxForm   = 1_000
 	maxDepth  = 16
+	maxName   = 256 // as long as the names in a policy's rules
 )
 
 // readParams reads query and body as one set of parameters. Vendors merge the two, so reading only one of them
@@ -110,15 +114,17 @@ func unescape(name, value string) (p Param, err error) {
 	return p, nil
 }
 
-// paramName is a parameter's name: a word, then brackets. Anything else is read in more than one way.
-var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\-]*(\[[A-Za-z0-9_.\-]*\])*$`)
+// paramName is a parameter's name: a word, then brackets. Anything else is read in more than one way. A word
+// alone may end in a comparison, as in Twilio's filters "DateSent<" and "DateSent>": those are parameters of
+// their own, so that a schema or a rule that lists "DateSent" does not let them through.
+var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\-]*([<>]|(\[[A-Za-z0-9_.\-]*\])*)$`)
 
 // checkParams refuses names that are not in form, that stand twice, or that are a value here and a branch
 // there: vendors differ in which of two they take.
 func (c *Call) checkParams() error {
 	seen := map[string]bool{}
 	for _, p := range c.Params {
-		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth {
+		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth || len(p.Name) > maxName {
 			return Refuse(reason.ParamInvalid, "a parameter's name is not of the form name or name[key]")
 		}
 		// A list may repeat: Stripe's expand[]=a&expand[]=b, Twilio's MediaUrl by plain repetition is refused.
@@ -167,7 +173,8 @@ func elementStyle(key string) string {
 	return "name"
 }
 
-// addJSON reads a JSON document strictly: one document, no name twice in an object, no deep nesting, UTF-8.
+// addJSON reads a JSON document strictly: one document, no name twice in an object, no deep nesting, UTF-8, and
+// no half of a surrogate pair.
 func (c *Call) addJSON(body []byte) error {
 	if len(body) == 0 {
 		return nil // an operation that needs parameters refuses their absence itself
@@ -182,24 +189,65 @@ func (c *Call) addJSON(body []byte) error {
 		return refusal
 	case err != nil:
 		return Refuse(reason.BodyInvalid, "the body is not one JSON document")
+	case loneSurrogate(body):
+		return Refuse(reason.BodyInvalid, "the body escapes half of a surrogate pair")
 	}
 	c.JSON = tree
 	return c.addLeaves("", tree)
 }
 
-// addLeaves appends the scalars of tree as parameters. A list that holds numbers alone is left out: it is an
-// attachment's bytes, which no rule looks at and which would be thousands of parameters.
+// loneSurrogate reports whether the JSON document has an escape such as \ud800 without its other half.
+// encoding/json reads that as U+FFFD and other readers do not, so what was checked would not be what is sent.
+func loneSurrogate(document []byte) bool {
+	for rest := document; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 {
+			return false
+		}
+		rest = rest[i:]
+		switch r := escaped(rest); {
+		case !utf16.IsSurrogate(r):
+			rest = rest[2:]
+		case utf16.DecodeRune(r, escaped(rest[6:])) == utf8.RuneError:
+			return true
+		default:
+			rest = rest[12:]
+		}
+	}
+}
+
+// escaped is the code unit of the \uXXXX escape that s starts with, or 0 where it starts with something else.
+func escaped(s []byte) rune {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(s[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
+}
+
+// addLeaves appends the scalars of tree as parameters, and what is empty, so that a name is never sent unseen.
+// A list that holds numbers alone counts as empty: it is an attachment's bytes, which no rule looks at and which
+// would be thousands of parameters.
 func (c *Call) addLeaves(name string, tree any) error {
 	switch v := tree.(type) {
 	case object:
 		for _, m := range v {
+			if !plainMember(m.name) {
+				return &Refusal{Code: reason.ParamInvalid, Param: Collapse(name), Detail: "a name in this object is empty, or has a bracket or a control character"}
+			}
 			if err := c.addLeaves(join(name, m.name), m.value); err != nil {
 				return err
 			}
 		}
+		if len(v) == 0 && name != "" {
+			return c.addLeaf(name, "")
+		}
 		return nil
 	case []any:
-		if bytesLike(v) {
+		if bytesLike(v) || len(v) == 0 && name != "" {
 			return c.addLeaf(name, "")
 		}
 		for i, e := range v {
@@ -220,7 +268,20 @@ func (c *Call) addLeaves(name string, tree any) error {
 	return Refuse(reason.BodyInvalid, "the body holds a value of an unknown kind")
 }
 
+// plainMember reports whether the name of an object's member can be part of a leaf's name. An empty one, or one
+// with a bracket, would give two different trees one leaf's name; a control character would not stay on one line
+// of a record. Replies may have such names: their leaves are not named.
+func plainMember(name string) bool {
+	return name != "" && !strings.ContainsAny(name, "[]") && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
 func (c *Call) addLeaf(name, value string) error {
+	switch {
+	case name == "":
+		return Refuse(reason.BodyInvalid, "the body is neither an object nor a list of them")
+	case len(name) > maxName:
+		return Refuse(reason.ParamInvalid, "a parameter's name is longer than %d bytes", maxName)
+	}
 	if len(c.Params) >= maxParams {
 		return Refuse(reason.BodyInvalid, "the body has more than %d values", maxParams)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/keybrake/keybrake-go/reason"
@@ -38,6 +39,9 @@ func NewTable(vs []Vendor) (*Table, error) {
 			return nil, fmt.Errorf("vendors: vendor %q is registered twice", v.Name)
 		}
 		seen[v.Name] = true
+		if err := v.check(); err != nil {
+			return nil, fmt.Errorf("vendors: vendor %q: %w", v.Name, err)
+		}
 		for j := range v.Operations {
 			if err := t.add(v, &v.Operations[j]); err != nil {
 				return nil, err
@@ -45,6 +49,35 @@ func NewTable(vs []Vendor) (*Table, error) {
 		}
 	}
 	return t, nil
+}
+
+// own are the request headers that the brake writes itself. An adapter that had one copied would send the vault
+// key out, or let the agent say how the request is read.
+var own = []string{
+	"Authorization", "Proxy-Authorization", "Cookie", "Idempotency-Key",
+	"Content-Type", "Content-Encoding", "Content-Length", "Accept-Encoding",
+	"Host", "Connection", "Transfer-Encoding", "Trailer", "Te", "Upgrade", "Expect",
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+
+// check reports what is wrong with v beside its operations. A header name that is not canonical would be
+// compared with names that are, and never be found: a header that redirects money would pass unseen.
+func (v *Vendor) check() error {
+	if v.Err != nil {
+		return v.Err
+	}
+	for _, name := range slices.Concat(v.Headers, v.RedirectHeaders, v.RetryHeaders) {
+		if !headerName.MatchString(name) || name != http.CanonicalHeaderKey(name) {
+			return fmt.Errorf("header %q is not in canonical form, such as %q", name, http.CanonicalHeaderKey(name))
+		}
+	}
+	for _, name := range slices.Concat(v.Headers, v.RedirectHeaders) {
+		if slices.Contains(own, name) {
+			return fmt.Errorf("header %s is the brake's own and is not copied", name)
+		}
+	}
+	return nil
 }
 
 func (t *Table) add(v *Vendor, op *Operation) error {

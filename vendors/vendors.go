@@ -25,7 +25,7 @@ type Vendor struct {
 	Operations []Operation
 
 	// Headers are the canonical names of the request headers that are copied to the vendor, besides Accept and
-	// User-Agent. Authorization, Content-Type and Idempotency-Key are always the brake's own.
+	// User-Agent. Those of credential, body, framing and idempotency are always the brake's own.
 	Headers []string
 
 	// RedirectHeaders are the canonical names of the request headers that change whose money moves, such as
@@ -35,6 +35,10 @@ type Vendor struct {
 	// RetryHeaders are the reply headers by which the vendor asks its SDKs to send a call again. They are not
 	// passed on for writes that no idempotency key protects.
 	RetryHeaders []string
+
+	// Err is what is wrong with the options that the adapter was made with: a price that cannot be read. NewTable
+	// returns it, because adapters' constructors do not fail. Rows that need the option refuse besides.
+	Err error
 
 	// Check refuses a call for reasons that hold for every operation: a header value, an account in the path
 	// that is not the credential's. nil refuses nothing.

@@ -31,25 +31,27 @@ const DefaultPricePerRecipient = "0.0009"
 // Options change the defaults. A nil *Options means all of them.
 type Options struct {
 	// PricePerRecipient is a decimal number of US dollars, with at most six digits after the point. "0" means
-	// that mails are counted and not priced. One that cannot be read refuses every send. Default:
-	// [DefaultPricePerRecipient].
+	// that mails are counted and not priced. One that cannot be read is an error where the vendor is registered, and
+	// refuses every send. Default: [DefaultPricePerRecipient].
 	PricePerRecipient string
 }
 
-// New makes the vendor. It does no I/O and does not fail.
+// New makes the vendor. It does no I/O and does not fail: what is wrong with o is the vendor's Err.
 func New(o *Options) vendors.Vendor {
 	price := DefaultPricePerRecipient
 	if o != nil && o.PricePerRecipient != "" {
 		price = o.PricePerRecipient
 	}
+	t := newTariff(price)
 	return vendors.Vendor{
 		Name:       "resend",
-		Operations: operations(newTariff(price)),
+		Operations: operations(t),
 		Headers:    []string{batchValidation},
 		Check:      check,
 		Place:      place,
 		Refuse:     refuse,
 		Resends:    resends,
+		Err:        t.err,
 	}
 }
 

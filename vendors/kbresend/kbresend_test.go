@@ -54,6 +54,10 @@ func TestPricePerRecipient(t *testing.T) {
 		}
 	}
 	var r *vendors.Refusal
+	_, err := vendors.NewTable([]vendors.Vendor{kbresend.New(&kbresend.Options{PricePerRecipient: "free"})})
+	if err == nil || !strings.Contains(err.Error(), "Options.PricePerRecipient") {
+		t.Errorf("the vendor was registered: %v", err)
+	}
 	if _, err := bound(t, &kbresend.Options{PricePerRecipient: "free"}); !errors.As(err, &r) || r.Code != reason.CostUnknown {
 		t.Errorf("a price that cannot be read gives %v", err)
 	}

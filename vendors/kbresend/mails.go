@@ -2,6 +2,7 @@ package kbresend
 
 import (
 	"errors"
+	"fmt"
 	"net/mail"
 	"regexp"
 	"strings"
@@ -29,13 +30,16 @@ type tariff struct {
 
 func newTariff(price string) tariff {
 	n, err := cost.ParseDecimal(price)
+	if err != nil {
+		err = fmt.Errorf("Options.PricePerRecipient of kbresend cannot be read: %w", err)
+	}
 	return tariff{n, err}
 }
 
 // lines is what mails to n recipients cost.
 func (t tariff) lines(n int) ([]cost.Line, error) {
 	if t.err != nil {
-		return nil, vendors.Refuse(reason.CostUnknown, "Options.PricePerRecipient of kbresend cannot be read: %v", t.err)
+		return nil, vendors.Refuse(reason.CostUnknown, "%v", t.err)
 	}
 	fee, err := cost.Mul(int64(n), t.perRecipient)
 	if err != nil {

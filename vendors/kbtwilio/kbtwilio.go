@@ -17,25 +17,27 @@ import (
 
 // Options change the defaults. A nil *Options means all of them.
 type Options struct {
-	// Rates replaces the whole rate card. One with a mistake in it prices nothing, so that every text is refused
-	// with the mistake's name. Default: [DefaultRates].
+	// Rates replaces the whole rate card. One with a mistake in it is an error where the vendor is registered, and
+	// prices nothing. Default: [DefaultRates].
 	Rates *RateCard
 }
 
-// New makes the vendor. It does no I/O and does not fail.
+// New makes the vendor. It does no I/O and does not fail: what is wrong with o is the vendor's Err.
 func New(o *Options) vendors.Vendor {
 	card := DefaultRates()
 	if o != nil && o.Rates != nil {
 		card = *o.Rates
 	}
+	t := newTariff(card)
 	return vendors.Vendor{
 		Name:       "twilio",
-		Operations: append(operations(newTariff(card)), hardDenied()...),
+		Operations: append(operations(t), hardDenied()...),
 		Headers:    []string{apiVersion},
 		Check:      check,
 		Place:      place,
 		Refuse:     refuse,
 		Resends:    resends,
+		Err:        t.unreadable(),
 	}
 }
 

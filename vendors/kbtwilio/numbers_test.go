@@ -80,6 +80,7 @@ func TestRateCard(t *testing.T) {
 		"negative": {Rates: []Rate{{"US", "", "-0.01"}}},
 		"empty":    {Rates: []Rate{{"US", "", ""}}},
 		"currency": {Currency: "usd", Rates: []Rate{{"US", "", "0.01"}}},
+		"prefix":   {Rates: []Rate{{"US", "", "0.01"}, {"US", "1-415", "0.50"}}},
 	} {
 		if _, why := newTariff(bad).perSegment("+14155550100", "US"); why == "" {
 			t.Errorf("%s: a card with a mistake priced a number", name)

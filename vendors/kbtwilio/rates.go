@@ -69,15 +69,27 @@ func newTariff(card RateCard) tariff {
 		if err != nil {
 			t.err = fmt.Errorf("the rate for %s: %w", r.Country, err)
 		}
-		t.prices = append(t.prices, price{r.Country, strings.TrimPrefix(r.Prefix, "+"), n})
+		prefix := strings.TrimPrefix(r.Prefix, "+")
+		if strings.Trim(prefix, "0123456789") != "" { // would match no number, and the country's cheaper price would
+			t.err = fmt.Errorf("the rate for %s: the prefix %q is not digits alone", r.Country, r.Prefix)
+		}
+		t.prices = append(t.prices, price{r.Country, prefix, n})
 	}
 	return t
 }
 
+// unreadable is what is wrong with the card and where to mend it, or nil.
+func (t tariff) unreadable() error {
+	if t.err == nil {
+		return nil
+	}
+	return fmt.Errorf("kbtwilio's rate card cannot be read (%w); mend Options.Rates", t.err)
+}
+
 // perSegment is the price of one segment to number, in micro-units, or why there is none.
 func (t tariff) perSegment(number, country string) (micros int64, why string) {
-	if t.err != nil {
-		return 0, fmt.Sprintf("kbtwilio's rate card cannot be read (%v); mend Options.Rates", t.err)
+	if err := t.unreadable(); err != nil {
+		return 0, err.Error()
 	}
 	if country == unknownCountry {
 		return 0, "the number is a premium, toll-free, personal or satellite number, or of no known country"

@@ -2,6 +2,7 @@ package kbtwilio_test
 
 import (
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -71,9 +72,13 @@ func FuzzPrice(f *testing.F) {
 	})
 }
 
-// TestCardWithMistakeRefuses says that a rate card that cannot be read leaves every text without a bound.
+// TestCardWithMistakeRefuses says that a rate card that cannot be read is an error where the vendor is registered,
+// and leaves every text without a bound besides.
 func TestCardWithMistakeRefuses(t *testing.T) {
 	v := kbtwilio.New(&kbtwilio.Options{Rates: &kbtwilio.RateCard{Rates: []kbtwilio.Rate{{Country: "US", PerSegment: "1,5"}}}})
+	if _, err := vendors.NewTable([]vendors.Vendor{v}); err == nil || !strings.Contains(err.Error(), "Options.Rates") {
+		t.Errorf("the vendor was registered: %v", err)
+	}
 	c := &vendors.Call{Params: []vendors.Param{{Name: "To", Value: "+14155550100"}, {Name: "Body", Value: "hi"}}}
 	b, err := v.Operations[0].Bound(c, nil)
 	if err != nil || b.Kind != vendors.Unknown || b.Why == "" {

@@ -1,0 +1,84 @@
+# Targets: test, check, fuzz, long, cover. All of them work on every module of the repository.
+#
+#	make test                  what the tests need is installed if missing, then all tests run with -race
+#	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders
+#	make fuzz FUZZTIME=5m      every fuzz target for that long, 30s by default
+#	make long                  the long forms: many rounds, shuffled, on one and more processors
+#	make cover                 how much of the code the tests of its module reach
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+FUZZTIME    ?= 30s
+
+MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/testdata/*' -not -path './.*/*')))
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The race detector needs cgo. A module is tested with its own go.mod, not in the workspace of whoever runs this.
+# The version control stamp is for released programs, and fails in a clone that belongs to another user.
+export CGO_ENABLED := 1
+export GOWORK      := off
+export GOFLAGS     ?= -buildvcs=false
+
+# every runs a command in each module, goes on after a failure, and fails if one of them failed.
+every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
+
+.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz long cover
+
+test: needs
+	@$(call every, go vet && go test -race, go vet ./... && go test -race -timeout 10m ./...)
+
+check: vet staticcheck govulncheck format tidy borders
+
+# -race, and a Redis that the tests start themselves on a free loopback port: see internal/redistest.
+needs:
+	@.ci/needs
+
+vet:
+	@$(call every, go vet, go vet ./...)
+
+staticcheck:
+	@$(call every, staticcheck, go run $(STATICCHECK) ./...)
+
+# The database of vulnerabilities is on another machine, and govulncheck itself knows whether it was reached.
+govulncheck:
+	@$(call every, govulncheck, \
+		if ! out=$$(go run $(GOVULNCHECK) ./... 2>&1); then \
+			echo "$$out"; \
+			grep -q '^govulncheck: fetching vulnerabilities: ' <<<"$$out" || exit 1; \
+			echo "NOT CHECKED for known vulnerabilities: the database cannot be reached from here"; \
+		fi)
+
+format:
+	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); \
+	[[ -z $$unformatted ]] || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
+
+tidy:
+	@$(call every, go mod tidy -diff, go mod tidy -diff)
+
+# What these tests look at is in other packages, so a result that go test remembers may be old.
+borders:
+	go test -count=1 -run '$(BORDERS)' .
+
+BORDERS := ^(TestEveryPackageHasAPlaceAndEveryPlaceAPackage|TestNoPackage.*BeyondItsWall|TestTheOracleImports.*|TestEveryFileIsSeen)$$
+
+fuzz:
+	@failed=; \
+	while IFS=: read -r file func; do \
+		target=$${func#func }; target=$${target%%(*}; \
+		echo "== $$file: $$target for $(FUZZTIME)"; \
+		(cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || failed=1; \
+	done < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*(' . | sort); \
+	[[ -z $$failed ]]
+
+# Tests that have a longer form look for KEYBRAKE_LONG.
+long: export KEYBRAKE_LONG := 1
+long: needs
+	@$(call every, the long forms, go test -race -shuffle on -cpu 1$(,)4 -count 5 -timeout 60m ./...)
+	@$(MAKE) fuzz FUZZTIME=5m
+
+, := ,
+
+cover: needs
+	@$(call every, cover, go test -coverpkg ./... -coverprofile cover.out ./... >/dev/null && go tool cover -func cover.out | tail -n 1)

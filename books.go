@@ -1,0 +1,153 @@
+package keybrake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
+)
+
+// books are a policy's budgets as the ledger keeps them.
+func books(budgets []policy.Budget) []ledger.Budget {
+	out := make([]ledger.Budget, len(budgets))
+	for i, b := range budgets {
+		out[i] = bookOf(b)
+	}
+	return out
+}
+
+func bookOf(b policy.Budget) ledger.Budget {
+	if b.Scope != "" && b.Limit.IsZero() {
+		return ledger.Budget{Name: b.Scope, Shared: true, Limit: ledger.NoLimit}
+	}
+	name := b.Title()
+	if b.Scope != "" {
+		name = b.Scope
+	}
+	return ledger.Budget{
+		Name: name, Shared: b.Scope != "", Meter: b.Counts(), Currency: b.Limit.Currency, Limit: b.Limit.Value,
+		Window: b.Window, Zone: b.Zone, Operations: b.Only,
+	}
+}
+
+// SetBudget makes or revises a tenant's shared budget, which has to have a scope. What is spent and held in it
+// stays; a new limit holds from the next reserve on, also below what is spent. What it counts cannot change. The
+// record is written first: what raises a limit is on record.
+func (b *Brake) SetBudget(ctx context.Context, tenant string, budget policy.Budget) error {
+	if budget.Scope == "" || budget.Limit.IsZero() {
+		return errors.New("keybrake: SetBudget makes shared budgets; give it a scope and a limit, as in policy.Daily(policy.USD(\"500\")).Shared(\"team:support\")")
+	}
+	if err := errors.Join(checkName("tenant", tenant), policy.Policy{Budgets: []policy.Budget{budget}}.Validate()); err != nil {
+		return fmt.Errorf("keybrake: SetBudget: %w", err)
+	}
+	r := audit.Record{Tenant: tenant, Detail: fmt.Sprintf("budget %s set to %s", budget.Scope, budget.Limit)}
+	if err := b.recordControl(ctx, r); err != nil {
+		return fmt.Errorf("keybrake: SetBudget: the audit sink did not take the record, so nothing is changed: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
+	defer cancel()
+	if err := b.cfg.Ledger.SetBudget(ctx, tenant, bookOf(budget)); err != nil {
+		return fmt.Errorf("keybrake: SetBudget: %w", err)
+	}
+	return nil
+}
+
+// Balance returns the state of every budget that the vault key draws on, in its policy's order. The key has to be
+// one that this brake verifies, and may have ended.
+func (b *Brake) Balance(ctx context.Context, vaultKey string) ([]ledger.State, error) {
+	c, err := b.verify(vaultKey)
+	if err != nil {
+		return nil, fmt.Errorf("keybrake: balance: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
+	defer cancel()
+	return b.cfg.Ledger.Balance(ctx, c.Tenant, c.ID, books(c.policy.Budgets))
+}
+
+// InDoubt lists a tenant's reservations whose outcome is not known, oldest first. Their money stays held until
+// they are resolved.
+func (b *Brake) InDoubt(ctx context.Context, tenant string) ([]ledger.Hold, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
+	defer cancel()
+	return b.cfg.Ledger.InDoubt(ctx, tenant)
+}
+
+// A Resolution is what a person found out, at the vendor, about a reservation that is in doubt or pending. The
+// zero Resolution says nothing and is refused.
+type Resolution struct {
+	verdict string
+	actual  []cost.Line
+}
+
+// NotExecuted says that the vendor did not execute the call: its money is given back. That an object cannot be
+// found is no proof of it.
+func NotExecuted() Resolution { return Resolution{verdict: "not executed"} }
+
+// Executed says that the vendor executed the call at this cost, which is booked, also above what was held.
+func Executed(actual ...cost.Line) Resolution { return Resolution{verdict: "executed", actual: actual} }
+
+// Resolve ends the doubt about a reservation. A call that may still be in flight is refused. The record is
+// written first.
+func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resolution) error {
+	if r.verdict == "" {
+		return errors.New("keybrake: resolve: the resolution says nothing; use NotExecuted or Executed")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
+	defer cancel()
+	h, err := b.doubted(ctx, tenant, reservation)
+	if err != nil {
+		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
+	}
+	record := audit.Record{Tenant: tenant, Key: h.Key, Operation: h.Operation, Reservation: h.ID, Actual: r.actual, Detail: "resolved by a person: " + r.verdict}
+	if err := b.recordControl(ctx, record); err != nil {
+		return fmt.Errorf("keybrake: resolve %s: the audit sink did not take the record, so nothing is changed: %w", reservation, err)
+	}
+	if err := b.resolveHold(ctx, h, r); err != nil {
+		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
+	}
+	return nil
+}
+
+// doubted returns a hold that may be resolved. One that was in flight past its deadline is put in doubt first, so
+// that whoever still works on it finds it taken.
+func (b *Brake) doubted(ctx context.Context, tenant, id string) (ledger.Hold, error) {
+	h, err := b.cfg.Ledger.Find(ctx, tenant, id)
+	if err != nil {
+		return h, err
+	}
+	switch h.Phase {
+	case ledger.Doubt, ledger.Pending:
+		return h, nil
+	case ledger.Settled, ledger.Released:
+		return h, fmt.Errorf("it is %s already", h.Phase)
+	}
+	overdue, err := b.cfg.Ledger.InDoubt(ctx, tenant)
+	if err != nil {
+		return h, err
+	}
+	for _, o := range overdue {
+		if o.ID != id {
+			continue
+		}
+		if _, err := b.cfg.Ledger.Settle(ctx, o, ledger.Settlement{Phase: ledger.Doubt}); err != nil {
+			return h, err
+		}
+		return b.cfg.Ledger.Find(ctx, tenant, id)
+	}
+	return h, fmt.Errorf("it may be in flight until %s", h.Deadline.UTC().Format("2006-01-02T15:04:05Z"))
+}
+
+func (b *Brake) resolveHold(ctx context.Context, h ledger.Hold, r Resolution) error {
+	if r.verdict == NotExecuted().verdict {
+		return b.cfg.Ledger.Release(ctx, h, false)
+	}
+	receipt, err := b.cfg.Ledger.Settle(ctx, h, ledger.Settlement{Phase: ledger.Settled, Actual: r.actual})
+	if err == nil && len(receipt.Strays) > 0 {
+		return fmt.Errorf("no budget of the reservation counts %v; give the amount in its budgets' currency", receipt.Strays)
+	}
+	return err
+}

@@ -1,0 +1,116 @@
+package keybrake
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/ledger"
+)
+
+// A Selector says whose calls to stop. The zero Selector is an error.
+type Selector struct{ control ledger.Control }
+
+// ByKey selects one vault key, by its id.
+func ByKey(tenant, id string) Selector { return Selector{ledger.Control{Tenant: tenant, Key: id}} }
+
+// ByRun selects all keys of a run.
+func ByRun(tenant, run string) Selector { return Selector{ledger.Control{Tenant: tenant, Run: run}} }
+
+// ByAgent selects all keys of an agent.
+func ByAgent(tenant, agent string) Selector {
+	return Selector{ledger.Control{Tenant: tenant, Agent: agent}}
+}
+
+// ByLabel selects all keys that carry a label.
+func ByLabel(tenant, label string) Selector {
+	return Selector{ledger.Control{Tenant: tenant, Label: label}}
+}
+
+// ByTenant selects all keys of a tenant.
+func ByTenant(tenant string) Selector { return Selector{ledger.Control{Tenant: tenant}} }
+
+// ByVendor selects a tenant's calls to one vendor.
+func ByVendor(tenant, vendor string) Selector {
+	return Selector{ledger.Control{Tenant: tenant, Vendor: vendor}}
+}
+
+// ByVendorEverywhere selects every tenant's calls to one vendor.
+func ByVendorEverywhere(vendor string) Selector { return Selector{ledger.Control{Vendor: vendor}} }
+
+// Everything selects every call of every tenant.
+func Everything() Selector { return Selector{ledger.Control{All: true}} }
+
+// Because adds a reason, for people: it stands in the record and in the ledger's row.
+func (s Selector) Because(why string) Selector {
+	s.control.Reason = why
+	return s
+}
+
+// String names what s selects.
+func (s Selector) String() string {
+	name, err := s.control.Name()
+	if err != nil {
+		return "nothing"
+	}
+	if s.control.Tenant != "" {
+		return strings.TrimSuffix("tenant:"+s.control.Tenant+" "+name, " tenant")
+	}
+	return name
+}
+
+// Revoke stops what s selects, for good: keys issued later under the same names are stopped as well. When it
+// returns without error, no call whose reserve starts afterwards is forwarded, in any process that shares the
+// ledger; a call that is being forwarded already is not called back. A [*ledger.PartialError] names the tenants
+// that were not reached.
+func (b *Brake) Revoke(ctx context.Context, s Selector) (ledger.Report, error) {
+	return b.stop(ctx, s, ledger.Revoke)
+}
+
+// Pause stops what s selects as [Brake.Revoke] does, until [Brake.Resume].
+func (b *Brake) Pause(ctx context.Context, s Selector) (ledger.Report, error) {
+	return b.stop(ctx, s, ledger.Pause)
+}
+
+// stop takes effect first and is recorded afterwards: a sink that is down must not keep an agent running.
+func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (ledger.Report, error) {
+	report, err := b.control(ctx, s, verb)
+	detail := string(verb) + " " + s.String()
+	if err != nil {
+		detail += ", not wholly carried out"
+	}
+	if recordErr := b.recordControl(ctx, s.record(detail)); recordErr != nil {
+		b.log().ErrorContext(ctx, "keybrake: no record of a control", "control", detail, "error", recordErr)
+	}
+	return report, err
+}
+
+// Resume undoes a pause of the same selector, and thaws a key that was frozen because the vendor took more than
+// its bound. It never undoes a revoke. The record is written first.
+func (b *Brake) Resume(ctx context.Context, s Selector) (ledger.Report, error) {
+	if err := b.recordControl(ctx, s.record("resume "+s.String())); err != nil {
+		return ledger.Report{}, fmt.Errorf("keybrake: resume: the audit sink did not take the record, so nothing is resumed: %w", err)
+	}
+	return b.control(ctx, s, ledger.Resume)
+}
+
+func (b *Brake) control(ctx context.Context, s Selector, verb ledger.Verb) (ledger.Report, error) {
+	s.control.Verb = verb
+	if err := s.control.Valid(); err != nil {
+		return ledger.Report{}, fmt.Errorf("keybrake: %s: %w", verb, err)
+	}
+	report, err := b.cfg.Ledger.Control(ctx, s.control)
+	if err != nil {
+		return report, fmt.Errorf("keybrake: %s %s: %w", verb, s, err)
+	}
+	return report, nil
+}
+
+func (s Selector) record(detail string) audit.Record {
+	if s.control.Reason != "" {
+		detail += ": " + s.control.Reason
+	}
+	c := s.control
+	return audit.Record{Tenant: c.Tenant, Agent: c.Agent, Run: c.Run, Key: c.Key, Vendor: c.Vendor, Detail: detail}
+}

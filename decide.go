@@ -1,0 +1,102 @@
+package keybrake
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// decide asks the vendor's table what the call can cost, and the key's policy whether it may be made. It does no
+// I/O.
+func (a *attempt) decide() error {
+	bound, err := a.price(nil)
+	if err != nil {
+		return err
+	}
+	return a.judge(bound)
+}
+
+// price asks the row what the call can cost. A row without a bound costs nothing, which only rows may say whose
+// class is not paid; the table was checked for that.
+func (a *attempt) price(seen *vendors.Reply) (bound vendors.Bound, err error) {
+	row := a.call.Operation
+	if row.Bound == nil {
+		return vendors.Bound{Kind: vendors.Exact}, nil
+	}
+	err = contain(func() error {
+		bound, err = row.Bound(a.call, seen)
+		return err
+	})
+	var refusal *vendors.Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		err = vendors.Refuse(reason.CostUnknown, "%v", err)
+	}
+	return bound, err
+}
+
+// contain turns a panic of an adapter into an error, so that a mistake in one cannot end the program between a
+// reserve and its settle.
+func contain(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("the vendor's adapter failed")
+		}
+	}()
+	return f()
+}
+
+// judge asks the policy about the call at this bound, and keeps the bound as what is to be reserved.
+func (a *attempt) judge(bound vendors.Bound) error {
+	row := a.call.Operation
+	a.asked = policy.Call{
+		Operation: row.Name, ReadOnly: row.Class == vendors.Read, Paid: row.Class.Paid(), Meter: row.Class.Meter(),
+		Params: map[string][]string{}, Recipients: bound.Recipients, Countries: bound.Countries,
+		Lines: bound.Lines, Priced: bound.Probe == nil && bound.Kind != vendors.Unknown, ToProbe: bound.Probe != nil, Why: bound.Why,
+	}
+	for _, p := range a.call.Params {
+		name := vendors.Collapse(p.Name)
+		a.asked.Params[name] = append(a.asked.Params[name], p.Value)
+	}
+	// A header that changes whose money moves needs a grant on every operation, reads included.
+	schema := row.Params
+	schema.Redirects = slices.Concat(schema.Redirects, a.vendor.RedirectHeaders)
+	a.asked.Unknown, a.asked.Redirects = a.call.Unlisted(schema)
+
+	a.decision = policy.Decide(a.claims.policy, a.asked)
+	if !a.decision.Allowed {
+		return refusalOf(a.decision)
+	}
+	a.bound = bound
+	if a.decision.Capped {
+		return a.capBound()
+	}
+	return nil
+}
+
+// refusalOf is the first objection of the rule that came closest; the record has them all.
+func refusalOf(d policy.Decision) error {
+	if len(d.Reasons) == 0 { // the zero Decision
+		return vendors.Refuse(reason.OperationDenied, "the policy does not allow it")
+	}
+	first := d.Reasons[0]
+	return &vendors.Refusal{Code: first.Code, Param: first.Param, Detail: first.Detail}
+}
+
+// capBound makes the rule's ceiling what is reserved: its line, beside what the row could count but not price.
+func (a *attempt) capBound() error {
+	ceiling := a.decision.Lines
+	if !slices.ContainsFunc(ceiling, func(l cost.Line) bool { return l.Meter.Money() }) && a.asked.Paid {
+		return vendors.Refuse(reason.CostUnknown, "the rule's ceiling is a count and the call costs money; give the ceiling in money")
+	}
+	for _, l := range a.bound.Lines {
+		if !l.Meter.Money() && !slices.ContainsFunc(ceiling, func(c cost.Line) bool { return c.Meter == l.Meter }) {
+			ceiling = append(ceiling, l)
+		}
+	}
+	a.bound.Kind, a.bound.Lines = vendors.AtMost, ceiling
+	return nil
+}

@@ -1,0 +1,73 @@
+package keybrake
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/keybrake/keybrake-go/internal/flight"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// forward records the intent and sends the call. An error means that it was not sent, for certain, and that its
+// hold was given back. Whatever else comes is for settle.
+func (a *attempt) forward() error {
+	if err := a.recordIntent(); err != nil {
+		a.release(!a.probed)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.CallTimeout)
+	defer cancel()
+	began := time.Now()
+	a.landing = a.permit.Forward(ctx, a.outgoing())
+	a.vendorFor += time.Since(began)
+	if a.landing.Rest != nil {
+		closeRest(a.landing)
+		a.landing.Body, a.landing.Cut = a.landing.Body[:a.cfg.MaxReply], errTooLarge
+	}
+	if a.landing.Err == nil || !a.landing.Unsent {
+		return nil
+	}
+	a.release(!a.probed)
+	if err := a.ctx.Err(); err != nil {
+		return &Denial{Reason: reason.Canceled, cause: err}
+	}
+	a.log().WarnContext(a.ctx, "keybrake: the vendor could not be reached", "host", a.call.Host, "error", a.scrubError(a.landing.Err))
+	return vendors.Refuse(reason.Unsent, "the vendor could not be reached; nothing was sent")
+}
+
+// outgoing is a fresh request of the parts that were read. Form parameters of query and body go out as one
+// body, so that the vendor has no second place to read.
+func (a *attempt) outgoing() flight.Outgoing {
+	c := a.call
+	out := flight.Outgoing{Method: c.Method, Host: c.Host, Path: c.Path, Header: c.Header.Clone(), Credential: a.credential}
+	if out.Method == "" {
+		out.Method = http.MethodGet
+	}
+	switch c.Operation.Body {
+	case vendors.None:
+		out.Query = vendors.Encode(a.sent())
+	case vendors.Form:
+		out.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		out.Body = []byte(vendors.Encode(a.sent()))
+	case vendors.JSON:
+		out.Header.Set("Content-Type", "application/json")
+		out.Body = a.body
+	}
+	if a.protected() {
+		out.Header.Set("Idempotency-Key", a.idempotency())
+	}
+	return out
+}
+
+// sent are the parameters that go out: the caller's, less those that are headers, and with those that the bound
+// sets in their place.
+func (a *attempt) sent() []vendors.Param {
+	params := slices.DeleteFunc(slices.Clone(a.call.Params), func(p vendors.Param) bool {
+		return slices.Contains(a.vendor.RedirectHeaders, p.Name) ||
+			slices.ContainsFunc(a.bound.Send, func(s vendors.Param) bool { return s.Name == p.Name })
+	})
+	return append(params, a.bound.Send...)
+}

@@ -1,0 +1,267 @@
+package keybrake
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/internal/flight"
+	"github.com/keybrake/keybrake-go/internal/token"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// An attempt is one RoundTrip on its way. Each step fills in its part, in this order, and reads only what the
+// steps before it have filled in.
+type attempt struct {
+	*Brake
+	gate  *flight.Gate
+	req   *http.Request
+	ctx   context.Context
+	id    string // of the reservation, and of the call in records
+	start time.Time
+
+	// identify
+	claims *claims
+	vendor *vendors.Vendor // nil for a host of nobody's
+	call   *vendors.Call   // never nil; holds what was read so far
+	body   []byte
+
+	// decide
+	asked    policy.Call
+	decision policy.Decision
+	bound    vendors.Bound // with the ceiling, where that is what is reserved
+
+	// reserve
+	secret    vendors.Placement
+	permit    flight.Permit
+	probed    bool // a byte left for the probe
+	ledgerFor time.Duration
+
+	// forward
+	landing   flight.Landing
+	vendorFor time.Duration
+
+	// settle
+	reply   *vendors.Reply // the vendor's answer, if it came whole
+	outcome vendors.Outcome
+	doubt   string // why the outcome is in doubt
+	cost    vendors.Settlement
+	states  []ledger.State
+	flags   []string
+}
+
+func (b *Brake) newAttempt(gate *flight.Gate, req *http.Request) *attempt {
+	call := &vendors.Call{Method: req.Method, Header: http.Header{}}
+	if req.URL != nil {
+		call.Host, call.Path = req.URL.Host, req.URL.Path
+	}
+	a := &attempt{Brake: b, gate: gate, req: req, ctx: req.Context(), id: newID("r"), start: time.Now(), call: call}
+	for name, values := range req.Header {
+		// Refusals are shaped by what the SDK sent, before anything of it was checked.
+		a.call.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	a.vendor = b.table.Vendor(call.Host)
+	return a
+}
+
+// identify takes the vault key out of the request and verifies it, then reads the request and names its
+// operation. It does no I/O but to read the caller's body.
+func (a *attempt) identify() error {
+	body := &body{from: a.req.Body}
+	defer body.close()
+	text, other, err := a.bearer(a.req.Header)
+	if err != nil {
+		return err
+	}
+	if a.claims, err = a.verify(text); err != nil {
+		return err
+	}
+	if err := a.claims.within(time.Now()); err != nil {
+		return err
+	}
+	if a.req.Response != nil {
+		return vendors.Refuse(reason.RequestInvalid, "the request follows a redirect; a vault key goes where the SDK was pointed and nowhere else")
+	}
+	if a.body, err = body.read(a.ctx, a.req.ContentLength, a.cfg.MaxBody); err != nil {
+		return err
+	}
+	vendor, call, err := a.table.Identify(a.req, a.body)
+	if call != nil {
+		a.call = call
+	}
+	if err != nil {
+		return err
+	}
+	a.vendor, a.call.BasicUser = vendor, other
+	if a.claims.Credentials[vendor.Name] == "" {
+		return vendors.Refuse(reason.KeyVendor, "the vault key has no credential for %s; name one in Grant.Credentials", vendor.Name)
+	}
+	return nil
+}
+
+// bearer returns the vault key of the one Authorization header, and the other part of Basic authentication. It
+// works on the map's own keys, because one that is not in canonical form is invisible to Get.
+func (b *Brake) bearer(h http.Header) (text, other string, err error) {
+	var values []string
+	for name, v := range h {
+		if http.CanonicalHeaderKey(strings.TrimSpace(name)) == "Authorization" {
+			values = append(values, v...)
+		}
+	}
+	switch len(values) {
+	case 0:
+		return "", "", vendors.Refuse(reason.KeyMissing, "no Authorization header; give the SDK the token of a vault key")
+	case 1:
+	default:
+		return "", "", vendors.Refuse(reason.KeyAmbiguous, "more than one Authorization header; send exactly one")
+	}
+	scheme, rest, _ := strings.Cut(values[0], " ")
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return rest, "", b.notReal(rest)
+	case "basic":
+		return b.basic(rest)
+	}
+	return "", "", vendors.Refuse(reason.KeyMalformed, "the Authorization header is neither Bearer nor Basic")
+}
+
+// basic finds the vault key among user and password: twilio-go sends it as the password.
+func (b *Brake) basic(encoded string) (text, other string, err error) {
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	user, password, ok := strings.Cut(string(decoded), ":")
+	if err != nil || !ok {
+		return "", "", vendors.Refuse(reason.KeyMalformed, "the Basic credential cannot be read")
+	}
+	isUser, isPassword := strings.HasPrefix(user, token.Prefix), strings.HasPrefix(password, token.Prefix)
+	switch {
+	case isUser && isPassword:
+		return "", "", vendors.Refuse(reason.KeyAmbiguous, "both user and password are vault keys; send one")
+	case isUser:
+		return user, password, nil
+	case isPassword:
+		return password, user, nil
+	}
+	return password, user, b.notReal(user, password)
+}
+
+// notReal tells an agent that holds the vendor's own credential from one that holds a damaged key: the first is
+// an incident. Nothing is forwarded either way.
+func (b *Brake) notReal(parts ...string) error {
+	if strings.HasPrefix(parts[0], token.Prefix) {
+		return nil
+	}
+	for _, v := range b.vendors {
+		for _, candidate := range [][]string{parts, parts[:1]} {
+			if _, err := v.Place(candidate); err == nil {
+				return vendors.Refuse(reason.KeyReal, "the request carries a credential of %s; agents hold vault keys alone, rotate it", v.Name)
+			}
+		}
+	}
+	return vendors.Refuse(reason.KeyMalformed, "the credential is not a vault key")
+}
+
+// verify checks a token's form and signature, from cheap to dear.
+func (b *Brake) verify(text string) (*claims, error) {
+	raw, live, err := token.Verify(text, b.keys)
+	if errors.Is(err, token.ErrUntrusted) {
+		return nil, vendors.Refuse(reason.KeyUntrusted, "no issuer of Config.Issuer or Config.Verify signed this vault key")
+	}
+	if err != nil {
+		return nil, vendors.Refuse(reason.KeyMalformed, "the vault key is damaged; issue a new one")
+	}
+	c, err := readClaims(raw, live)
+	if err != nil {
+		// Signed by us and not readable: a newer issuer, whose words could narrow the key. Fails closed.
+		return nil, vendors.Refuse(reason.KeyMalformed, "the vault key says something that this version does not know; upgrade here or issue it with this version")
+	}
+	return c, nil
+}
+
+// skew is how far an issuer's clock may be ahead of ours. An expiry has no such tolerance.
+const skew = 30 * time.Second
+
+func (c *claims) within(now time.Time) error {
+	switch {
+	case now.Add(skew).Before(time.Unix(c.NotBefore, 0)):
+		return vendors.Refuse(reason.KeyNotYet, "the vault key is valid from %s", time.Unix(c.NotBefore, 0).UTC().Format(time.RFC3339))
+	case !now.Before(time.Unix(c.Expires, 0)):
+		return vendors.Refuse(reason.KeyExpired, "the vault key expired at %s", time.Unix(c.Expires, 0).UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// A body is the caller's request body, read at most once and closed exactly once, whatever it does.
+type body struct {
+	from io.ReadCloser
+	once sync.Once
+}
+
+func (b *body) close() {
+	if b.from == nil {
+		return
+	}
+	b.once.Do(func() {
+		defer func() { _ = recover() }() // a body that panics at Close has been closed
+		_ = b.from.Close()
+	})
+}
+
+// read returns the whole body. The end of ctx closes it, which is how a read that hangs ends. A body that is not
+// as long as announced is refused: twilio-go's second send of a request announces a body that is no longer there.
+func (b *body) read(ctx context.Context, announced, limit int64) ([]byte, error) {
+	if b.from == nil {
+		return nil, nil
+	}
+	defer context.AfterFunc(ctx, b.close)()
+	text, err := readAll(b.from, limit)
+	switch {
+	case ctx.Err() != nil:
+		return nil, &Denial{Reason: reason.Canceled, cause: ctx.Err()}
+	case err != nil:
+		return nil, vendors.Refuse(reason.BodyInvalid, "the body cannot be read to its end")
+	case int64(len(text)) > limit:
+		return nil, vendors.Refuse(reason.BodyInvalid, "the body is longer than %d bytes (Config.MaxBody)", limit)
+	case announced > 0 && int64(len(text)) != announced:
+		return nil, vendors.Refuse(reason.BodyInvalid, "the body has %d bytes and its length was announced as %d", len(text), announced)
+	}
+	return text, nil
+}
+
+// readAll reads up to limit+1 bytes. A reader that panics or makes no progress is an error, not our end.
+func readAll(r io.Reader, limit int64) (text []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the body's reader panicked")
+		}
+	}()
+	return io.ReadAll(io.LimitReader(&progress{r: r}, limit+1))
+}
+
+type progress struct {
+	r     io.Reader
+	empty int
+}
+
+func (p *progress) Read(to []byte) (int, error) {
+	n, err := p.r.Read(to)
+	if n > 0 || err != nil {
+		p.empty = 0
+		return n, err
+	}
+	if p.empty++; p.empty > 100 {
+		return 0, io.ErrNoProgress
+	}
+	return 0, nil
+}
+
+// countsCall is the line that every admitted call is charged.
+var countsCall = cost.Line{Meter: cost.Calls, Amount: 1}

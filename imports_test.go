@@ -1,0 +1,208 @@
+package keybrake_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const module = "github.com/keybrake/keybrake-go"
+
+// A wall says what the packages of one place may import in code that is not a test. The standard library is
+// open to all.
+type wall struct {
+	place   string   // below the module, "." being the root; a pattern of path.Match, or a tree "examples/..."
+	ours    []string // the packages of this module that may be imported directly
+	reaches []string // the modules of others that may be reached, directly or through whatever is imported
+}
+
+var (
+	contract = []string{"cost", "reason"}
+	adapter  = func(c string) []string { return []string{c, "cost", "reason"} }
+	anything = []string{"..."}
+
+	yaml    = []string{"go.yaml.in/yaml/v4"}
+	goRedis = []string{"github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "github.com/dgryski/go-rendezvous"}
+)
+
+// walls are the borders. A package belongs to the first row that matches it; one that no row matches fails the
+// test, so that whoever adds a package decides what it may import. Test support and examples stand in no other
+// row's list: nothing that users build may import them.
+var walls = []wall{
+	// Importing the brake costs its user the YAML parser of policy files and nothing else.
+	{".", []string{"cost", "reason", "policy", "vendors", "ledger", "audit", "credentials", "internal/token", "internal/flight"}, yaml},
+
+	{"cost", nil, nil},
+	{"reason", nil, nil},
+	{"credentials", nil, nil},
+	{"policy", contract, yaml},
+	{"vendors", contract, nil},
+	{"ledger", contract, nil},
+	{"audit", contract, nil},
+
+	{"vendors/kb*", adapter("vendors"), nil}, // no SDK: the adapters read HTTP, so they fit every version of one
+	{"ledger/memory", adapter("ledger"), nil},
+	{"ledger/redisledger", adapter("ledger"), goRedis},
+	{"ledger/ledgertest", adapter("ledger"), nil},
+	{"audit/audittest", adapter("audit"), nil},
+
+	{"internal/token", nil, nil},
+	{"internal/flight", []string{"ledger"}, nil},
+	{"internal/fakevendor", nil, nil}, // the oracle: it must not share our mistakes
+	{"internal/*test", anything, anything},
+	{"examples/...", anything, anything},
+}
+
+func (w wall) holds(place string) bool {
+	if tree, ok := strings.CutSuffix(w.place, "/..."); ok {
+		return place == tree || strings.HasPrefix(place, tree+"/")
+	}
+	ok, err := path.Match(w.place, place)
+	return ok && err == nil
+}
+
+// A pkg is what go list says of a package. go list leaves tests out.
+type pkg struct {
+	ImportPath     string
+	Imports, Deps  []string // direct; all, by whatever way
+	XTestImports   []string
+	TestImports    []string
+	IgnoredGoFiles []string // not built on this platform
+}
+
+func (p pkg) place() string { return place(p.ImportPath) }
+
+// place is where an import path stands below the module.
+func place(importPath string) string {
+	if importPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, module+"/")
+}
+
+func ours(importPath string) bool {
+	return importPath == module || strings.HasPrefix(importPath, module+"/")
+}
+
+// others reports whether the import path is neither ours nor the standard library's, whose paths have no dot in
+// the first part.
+func others(importPath string) bool {
+	host, _, _ := strings.Cut(importPath, "/")
+	return strings.Contains(host, ".") && !ours(importPath)
+}
+
+// packages asks go list. go test does not see that its answer has changed and may repeat an old result of these
+// tests; "make check" runs them anew.
+var packages = sync.OnceValues(func() ([]pkg, error) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,TestImports,XTestImports,IgnoredGoFiles", "./...").Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return nil, errors.New(string(failed.Stderr))
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); err == io.EOF {
+			return all, nil
+		} else if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+})
+
+func listPackages(t *testing.T) []pkg {
+	t.Helper()
+	all, err := packages()
+	if err != nil || len(all) < 10 {
+		t.Fatalf("go list found %d packages: %v", len(all), err)
+	}
+	return all
+}
+
+// wallOf returns the row that p belongs to.
+func wallOf(t *testing.T, p pkg) wall {
+	t.Helper()
+	i := slices.IndexFunc(walls, func(w wall) bool { return w.holds(p.place()) })
+	if i < 0 {
+		t.Fatalf("%s is in no row of the walls above; place it", p.place())
+	}
+	return walls[i]
+}
+
+func TestEveryPackageHasAPlaceAndEveryPlaceAPackage(t *testing.T) {
+	all := listPackages(t)
+	for _, p := range all {
+		t.Run(p.place(), func(t *testing.T) { wallOf(t, p) })
+	}
+	for _, w := range walls {
+		exact := !strings.ContainsAny(w.place, "*") && !strings.HasSuffix(w.place, "/...")
+		if exact && !slices.ContainsFunc(all, func(p pkg) bool { return p.place() == w.place }) {
+			t.Errorf("no package is at %s; take the row away", w.place)
+		}
+	}
+}
+
+func TestNoPackageImportsOneOfOursBeyondItsWall(t *testing.T) {
+	for _, p := range listPackages(t) {
+		t.Run(p.place(), func(t *testing.T) {
+			w := wallOf(t, p)
+			for _, imported := range p.Imports {
+				if ours(imported) && !slices.Equal(w.ours, anything) && !slices.Contains(w.ours, place(imported)) {
+					t.Errorf("imports %s; %s may import %v", place(imported), w.place, w.ours)
+				}
+			}
+		})
+	}
+}
+
+// The library reaches no vendor's SDK, and importing the root reaches no Redis client and no database driver.
+func TestNoPackageReachesAModuleBeyondItsWall(t *testing.T) {
+	for _, p := range listPackages(t) {
+		t.Run(p.place(), func(t *testing.T) {
+			w := wallOf(t, p)
+			for _, dep := range p.Deps {
+				allowed := slices.Equal(w.reaches, anything) || slices.ContainsFunc(w.reaches, func(m string) bool {
+					return dep == m || strings.HasPrefix(dep, m+"/")
+				})
+				if others(dep) && !allowed {
+					t.Errorf("reaches %s; %s may reach %v", dep, w.place, w.reaches)
+				}
+			}
+		})
+	}
+}
+
+// The fake vendor tells right from wrong by itself, in its own tests too: it may not ask the code that it judges.
+func TestTheOracleImportsNothingOfOursInItsTestsEither(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if p.place() != "internal/fakevendor" {
+			continue
+		}
+		for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
+			if ours(imported) && imported != p.ImportPath {
+				t.Errorf("a test of %s imports %s", p.place(), place(imported))
+			}
+		}
+	}
+}
+
+// A file that this platform does not build is one whose imports the other tests do not see.
+func TestEveryFileIsSeen(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for _, file := range p.IgnoredGoFiles {
+			if !strings.HasSuffix(file, "_test.go") {
+				t.Errorf("%s/%s is not built here; have these tests run go list for its platform too", p.place(), file)
+			}
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package keybrake
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/credentials"
+	"github.com/keybrake/keybrake-go/internal/flight"
+	"github.com/keybrake/keybrake-go/internal/token"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// A Config says what a [Brake] is made of. Ledger, Vendors, Credentials and Audit have to be given, and an
+// Issuer or keys to verify with; the rest has defaults.
+type Config struct {
+	Issuer *Issuer             // signs vault keys; nil where keys are only enforced
+	Verify []ed25519.PublicKey // further issuers whose vault keys are accepted
+
+	Ledger      ledger.Ledger      // the books, shared by all processes that share a budget
+	Vendors     []vendors.Vendor   // the catalogues; what none of them lists is denied
+	Credentials credentials.Source // the real credentials; its answers are kept for five minutes
+	Audit       audit.Sink         // has to take an intent before a call is forwarded
+
+	// Base sends the requests; it sees the real credential. Default: a hardened [http.Transport] that uses no proxy
+	// from the environment. With a base that is not an *http.Transport, a failure to connect cannot be told from a
+	// failure after sending, so the call is in doubt.
+	Base http.RoundTripper
+
+	// DigestKey keys the digests under which recipients and idempotency keys stand in records, so that the same
+	// one can be recognised and not guessed. Default: random, so digests are comparable within one process only.
+	DigestKey []byte
+
+	Log *slog.Logger // what goes wrong after a call can no longer be refused. Default: [slog.Default]
+
+	CallTimeout   time.Duration // how long the vendor may take for one call, body included. Default: 80 s
+	LedgerTimeout time.Duration // for one operation of the ledger. Default: 5 s
+	AuditTimeout  time.Duration // for one record. Default: 5 s
+	MaxTTL        time.Duration // the longest life of a key. Default: 24 h
+	MaxBody       int64         // bytes of a request's body; a longer one is refused. Default: 16 MiB
+	MaxReply      int64         // bytes of a reply's body; a longer one is cut and its call in doubt. Default: 8 MiB
+}
+
+// A Brake issues vault keys, if it has an issuer, and enforces them. Its methods are safe for concurrent use.
+type Brake struct {
+	cfg     Config // complete
+	keys    map[[8]byte]ed25519.PublicKey
+	table   *vendors.Table
+	vendors map[string]*vendors.Vendor
+	creds   *credentials.Cache
+	sink    audit.Sink
+	gate    *flight.Gate
+}
+
+// credentialTTL is how long a fetched credential is used without asking its source again.
+const credentialTTL = 5 * time.Minute
+
+// New makes a brake. It reports everything that is missing or wrong, and asks the ledger, the source of
+// credentials and the sink, within ten seconds, whether they are fit for use: a Redis that may evict rows is
+// refused here and not at the first lost budget.
+func New(ctx context.Context, c Config) (*Brake, error) {
+	c.Vendors = slices.Clone(c.Vendors)
+	table, tableErr := vendors.NewTable(c.Vendors)
+	if err := errors.Join(c.missing(), tableErr, debugged(os.Getenv("GODEBUG"))); err != nil {
+		return nil, fmt.Errorf("keybrake: %w", err)
+	}
+	c = c.complete()
+	b := &Brake{
+		cfg:     c,
+		keys:    map[[8]byte]ed25519.PublicKey{},
+		table:   table,
+		vendors: map[string]*vendors.Vendor{},
+		creds:   credentials.NewCache(c.Credentials, credentialTTL),
+		sink:    audit.Guard(c.Audit),
+		gate:    flight.New(c.Ledger, c.Base, c.MaxReply),
+	}
+	for i := range c.Vendors {
+		b.vendors[c.Vendors[i].Name] = &c.Vendors[i]
+	}
+	if c.Issuer != nil {
+		c.Verify = append(slices.Clone(c.Verify), c.Issuer.Public())
+	}
+	for _, pub := range c.Verify {
+		b.keys[token.KeyID(pub)] = pub
+	}
+	if err := b.check(ctx); err != nil {
+		return nil, fmt.Errorf("keybrake: %w", err)
+	}
+	return b, nil
+}
+
+// missing reports what has to be given and is not, or cannot be meant.
+func (c Config) missing() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New(what))
+		}
+	}
+	need(c.Issuer != nil || len(c.Verify) > 0, "Config.Issuer and Config.Verify are both unset, so every vault key would be refused; set one")
+	need(c.Ledger != nil, "Config.Ledger is nil; use redisledger.New for processes that share a budget, memory.New within one")
+	need(len(c.Vendors) > 0, "Config.Vendors is empty, so every call would be refused; add kbstripe.New(nil) or another")
+	need(c.Credentials != nil, "Config.Credentials is nil; use credentials.Env or another source")
+	need(c.Audit != nil, "Config.Audit is nil; use audit.JSON(os.Stderr), or audit.InsecureDiscard() to keep no record")
+	for i, pub := range c.Verify {
+		need(len(pub) == ed25519.PublicKeySize, fmt.Sprintf("Config.Verify[%d] has %d bytes, not %d", i, len(pub), ed25519.PublicKeySize))
+	}
+	need(min(c.CallTimeout, c.LedgerTimeout, c.AuditTimeout, c.MaxTTL) >= 0 && min(c.MaxBody, c.MaxReply) >= 0, "a timeout or size in Config is negative")
+	return errors.Join(errs...)
+}
+
+// complete fills in the defaults.
+func (c Config) complete() Config {
+	c.CallTimeout = cmp.Or(c.CallTimeout, 80*time.Second)
+	c.LedgerTimeout = cmp.Or(c.LedgerTimeout, 5*time.Second)
+	c.AuditTimeout = cmp.Or(c.AuditTimeout, 5*time.Second)
+	c.MaxTTL = cmp.Or(c.MaxTTL, 24*time.Hour)
+	c.MaxBody = cmp.Or(c.MaxBody, 16<<20)
+	c.MaxReply = cmp.Or(c.MaxReply, 8<<20)
+	c.Log = cmp.Or(c.Log, slog.Default())
+	if len(c.DigestKey) == 0 {
+		c.DigestKey = make([]byte, 32)
+		_, _ = rand.Read(c.DigestKey) // never fails: the program ends instead
+	}
+	return c
+}
+
+// debugged refuses to run where net/http prints every header it sends, the real credential among them.
+func debugged(godebug string) error {
+	for setting := range strings.SplitSeq(godebug, ",") {
+		if level, ok := strings.CutPrefix(setting, "http2debug="); ok && level != "0" {
+			return errors.New("GODEBUG has http2debug, which prints the real credential; unset it")
+		}
+	}
+	return nil
+}
+
+// check asks the parts that can tell. One that does not answer in time has failed.
+func (b *Brake) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() {
+		var ledgerErr error
+		if c, ok := b.cfg.Ledger.(ledger.Checker); ok {
+			ledgerErr = c.Check(ctx)
+		}
+		answer <- errors.Join(ledgerErr, credentials.Check(ctx, b.cfg.Credentials), audit.Check(ctx, b.cfg.Audit))
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("ledger, credentials and audit did not answer in time: %w", ctx.Err())
+	}
+}
+
+// Client returns a new HTTP client for a vendor's SDK. It follows no redirects, and its timeout is longer than
+// the transport's own, so that what ends a call is what books it. It is the caller's, who may change it: twilio-go
+// sets the timeout of what it is given.
+func (b *Brake) Client() *http.Client {
+	return &http.Client{
+		Transport:     b.Transport(nil),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       b.cfg.CallTimeout + 2*(b.cfg.LedgerTimeout+b.cfg.AuditTimeout),
+	}
+}
+
+// Transport returns a transport over base, or over Config.Base when base is nil.
+func (b *Brake) Transport(base http.RoundTripper) *Transport {
+	if base == nil {
+		return &Transport{brake: b, gate: b.gate}
+	}
+	return &Transport{brake: b, gate: flight.New(b.cfg.Ledger, base, b.cfg.MaxReply)}
+}
+
+// log is where the brake says what it can no longer refuse a call for.
+func (b *Brake) log() *slog.Logger { return b.cfg.Log }

@@ -1,0 +1,186 @@
+package keybrake
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/internal/flight"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// write hands a record to the sink, under the brake's own deadline.
+func (b *Brake) write(ctx context.Context, r audit.Record) error {
+	r.Version, r.ID, r.Time = 1, newID("e"), time.Now().UTC()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.AuditTimeout)
+	defer cancel()
+	return audit.Write(ctx, b.sink, r)
+}
+
+// recordControl records what was done to keys and budgets.
+func (b *Brake) recordControl(ctx context.Context, r audit.Record) error {
+	r.Kind = audit.Control
+	return b.write(ctx, r)
+}
+
+// record is what every record of a call says.
+func (a *attempt) record(kind audit.Kind) audit.Record {
+	said := callFrom(a.ctx)
+	r := audit.Record{
+		Kind: kind, CallID: a.id, Verdict: audit.Allow,
+		Tool: clip(said.Tool), Step: clip(said.Step),
+		Idempotency: a.digest(a.call.Key),
+	}
+	if c := a.claims; c != nil {
+		r.Tenant, r.Agent, r.Run, r.Labels, r.Key = c.Tenant, c.Agent, c.Run, c.Labels, c.ID
+	}
+	if a.vendor != nil {
+		r.Vendor = a.vendor.Name
+	}
+	if row := a.call.Operation; row != nil {
+		r.Operation, r.Class = row.Name, string(row.Class)
+	}
+	for _, to := range a.asked.Recipients {
+		r.Recipients = append(r.Recipients, a.digest(to))
+	}
+	for _, s := range a.states {
+		r.Budgets = append(r.Budgets, audit.Budget{
+			Name: s.Name, Shared: s.Shared, Meter: s.Meter, Currency: s.Currency,
+			Limit: s.Limit, Spent: s.Spent, Held: s.Held, Left: s.Left(), Reset: s.Reset,
+		})
+	}
+	if a.permit != nil && kind != audit.Denied {
+		a.addReservation(&r)
+	}
+	return r
+}
+
+func (a *attempt) addReservation(r *audit.Record) {
+	h := a.permit.Hold()
+	r.Attached = h.Attached
+	if h.ID != a.id {
+		r.Reservation = h.ID
+	}
+	if a.bound.Probe == nil {
+		r.Reserved = append(slices.Clone(a.bound.Lines), countsCall)
+	}
+	if h.Attached {
+		r.Reserved = []cost.Line{countsCall} // the first attempt holds the money
+	}
+}
+
+// recordIntent must succeed before a byte leaves.
+func (a *attempt) recordIntent() error { return a.must(a.record(audit.Intent)) }
+
+// recordProbe records a look at the vendor: with no landing the intent, which must succeed, else what came.
+func (a *attempt) recordProbe(row *vendors.Operation, l *flight.Landing) error {
+	r := a.record(audit.Intent)
+	r.Probe, r.Operation, r.Class = true, row.Name, string(row.Class)
+	if l != nil {
+		r.Kind, r.Outcome = audit.Outcome, vendors.NotExecuted.String()
+		if l.Err == nil && l.Status >= 200 && l.Status < 300 {
+			r.Outcome = vendors.Executed.String()
+		}
+		r.Status, r.VendorRequest = l.Status, a.requestID(*l)
+	}
+	return a.must(r)
+}
+
+// must refuses a call whose record was not taken.
+func (a *attempt) must(r audit.Record) error {
+	if err := a.write(a.ctx, r); err != nil {
+		a.log().ErrorContext(a.ctx, "keybrake: the audit sink did not take a record", "call", a.id, "kind", string(r.Kind), "error", err)
+		return vendors.Refuse(reason.AuditUnavailable, "the audit sink did not take the record, and what cannot be recorded is not forwarded")
+	}
+	return nil
+}
+
+// recordOutcome records what became of a call. It is too late to refuse, so it is tried three times and reported.
+func (a *attempt) recordOutcome() {
+	r := a.record(audit.Outcome)
+	r.Outcome, r.Status, r.VendorRequest = a.outcome.String(), a.landing.Status, a.requestID(a.landing)
+	r.Actual, r.Held, r.Flag = a.cost.Actual, a.cost.Held, strings.Join(a.flags, ", ")
+	for _, o := range a.cost.Objects {
+		r.Objects = append(r.Objects, clip(a.scrub(o)))
+	}
+	if a.outcome == vendors.OutcomeUnknown {
+		r.Reason, r.Detail = reason.InDoubt, a.doubt
+	}
+	a.addDurations(&r)
+	a.try(r)
+}
+
+// recordDenial records a refusal, which stands without its record.
+func (a *attempt) recordDenial(d *Denial) {
+	r := a.record(audit.Denied)
+	r.Verdict, r.Reason, r.Detail = audit.Deny, d.Reason, d.Error()
+	for _, why := range a.decision.Reasons {
+		r.Reasons = append(r.Reasons, audit.Why{Code: why.Code, Rule: why.Rule, Param: why.Param})
+	}
+	a.addDurations(&r)
+	a.try(r)
+}
+
+func (a *attempt) addDurations(r *audit.Record) {
+	r.Duration, r.LedgerDuration, r.VendorDuration = time.Since(a.start), a.ledgerFor, a.vendorFor
+}
+
+func (a *attempt) try(r audit.Record) {
+	var err error
+	for range 3 {
+		if err = a.write(a.ctx, r); err == nil {
+			return
+		}
+	}
+	a.log().ErrorContext(a.ctx, "keybrake: a call's record is lost", "call", a.id, "kind", string(r.Kind), "operation", r.Operation, "outcome", r.Outcome, "reason", string(r.Reason), "error", err)
+}
+
+// digest is a keyed digest of s for records: the same for the same s, and not to be guessed.
+func (b *Brake) digest(s string) string {
+	if s == "" {
+		return ""
+	}
+	m := hmac.New(sha256.New, b.cfg.DigestKey)
+	_, _ = m.Write([]byte(s))
+	return hex.EncodeToString(m.Sum(nil)[:12])
+}
+
+// requestID is the vendor's name of the exchange, by which its support finds it.
+func (a *attempt) requestID(l flight.Landing) string {
+	for _, name := range []string{"Request-Id", "Twilio-Request-Id", "X-Request-Id"} {
+		if id := l.Header.Get(name); id != "" {
+			return clip(a.scrub(id))
+		}
+	}
+	return ""
+}
+
+// clip cuts text that others wrote to what a record may hold of it: 200 bytes of printable characters.
+func clip(s string) string {
+	if len(s) > 200 {
+		s = s[:200]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// statesOf are the budgets that a refusal names.
+func statesOf(d *ledger.Denied) []ledger.State {
+	states := make([]ledger.State, len(d.Shortfalls))
+	for i, s := range d.Shortfalls {
+		states[i] = s.State
+	}
+	return states
+}

@@ -1,0 +1,203 @@
+package keybrake
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// denialHeader names the reason in every refusal.
+const denialHeader = "Keybrake-Denial"
+
+// deny records the refusal and answers it in the vendor's own shape. When the caller's context has ended there is
+// nobody to answer, so that is returned as net/http does.
+func (t *Transport) deny(a *attempt, err error) (*http.Response, error) {
+	operation := ""
+	if a.call.Operation != nil {
+		operation = a.call.Operation.Name
+	}
+	d := denialOf(err, operation)
+	a.recordDenial(d)
+	if t.DenyAsError || d.Reason == reason.Canceled {
+		return nil, d
+	}
+	return a.refusal(d), nil
+}
+
+// refusal is d as the vendor would say it.
+func (a *attempt) refusal(d *Denial) *http.Response {
+	r := vendors.Refusal{Code: d.Reason, Param: d.Param, Detail: d.Detail, Status: d.Status, Message: d.Error() + " " + d.marker()}
+	write := refuseAnybody
+	if a.vendor != nil {
+		write = a.vendor.Refuse
+	}
+	var out vendors.Response
+	if err := contain(func() error { out = write(a.call, r); return nil }); err != nil {
+		out = refuseAnybody(a.call, r)
+	}
+	header := out.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set(denialHeader, string(d.Reason))
+	if !d.Reset.IsZero() {
+		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(d.Reset).Seconds())))))
+	}
+	return a.response(d.Status, "HTTP/1.1", header, out.Body, nil)
+}
+
+// refuseAnybody is the refusal for a host of no registered vendor.
+func refuseAnybody(_ *vendors.Call, r vendors.Refusal) vendors.Response {
+	text, _ := json.Marshal(map[string]any{"error": map[string]string{"code": "keybrake_" + string(r.Code), "message": r.Message}})
+	return vendors.Response{Status: r.Status, Header: http.Header{"Content-Type": {"application/json"}}, Body: text}
+}
+
+// reply hands the vendor's reply on as it came, with one exception: where an SDK would send a write again that no
+// key protects, and its outcome is not known, it gets a refusal that it does not retry and that names the
+// reservation.
+func (t *Transport) reply(a *attempt) (*http.Response, error) {
+	if a.outcome == vendors.OutcomeUnknown && a.resent() {
+		d := denialOf(&Denial{
+			Reason: reason.InDoubt, Reservation: a.permit.Hold().ID,
+			Detail: a.doubt + "; it may have been executed, so its money stays held; do not send it again",
+		}, a.call.Operation.Name)
+		if t.DenyAsError {
+			return nil, d
+		}
+		return a.refusal(d), nil
+	}
+	if a.landing.Err != nil {
+		return nil, a.scrubError(a.landing.Err)
+	}
+	return a.response(a.landing.Status, a.landing.Proto, a.replyHeader(), []byte(a.scrub(string(a.landing.Body))), a.scrubError(a.landing.Cut)), nil
+}
+
+// resent reports whether an SDK would send the call again although nothing protects it from being executed twice.
+func (a *attempt) resent() bool {
+	if a.free() || a.protected() || a.vendor.Resends == nil {
+		return false
+	}
+	again := true // an adapter that fails to answer: fails closed
+	_ = contain(func() error { again = a.vendor.Resends(a.call, a.reply); return nil })
+	return again
+}
+
+// replyHeader is the vendor's header without what could change the SDK's next call: cookies, another route, our own
+// names, and for a write that nothing protects the invitations to send it again.
+func (a *attempt) replyHeader() http.Header {
+	header := http.Header{}
+	for name, values := range a.landing.Header {
+		if name == "Set-Cookie" || name == "Alt-Svc" || strings.HasPrefix(name, "Keybrake-") {
+			continue
+		}
+		if slices.Contains(a.vendor.RetryHeaders, name) && !a.free() && !a.protected() {
+			continue
+		}
+		for _, v := range values {
+			header.Add(name, a.scrub(v))
+		}
+	}
+	header.Del("Content-Length") // of what came; response says what goes
+	return header
+}
+
+// response answers the caller's request. The body ends with cut, if that is not nil.
+func (a *attempt) response(status int, proto string, header http.Header, body []byte, cut error) *http.Response {
+	r := &http.Response{
+		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status,
+		Proto: proto, Header: header, Request: a.req, ContentLength: int64(len(body)),
+	}
+	r.ProtoMajor, r.ProtoMinor, _ = http.ParseHTTPVersion(proto)
+	var from io.Reader = bytes.NewReader(body)
+	if cut != nil {
+		r.ContentLength = -1
+		from = io.MultiReader(from, broken{cut})
+	}
+	r.Body = io.NopCloser(from)
+	if cut == nil {
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	return r
+}
+
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+// scrubbed stands where a reply repeated the credential.
+const scrubbed = "[keybrake: credential removed]"
+
+// scrub removes the real credential, in the forms in which a server could repeat it.
+func (a *attempt) scrub(s string) string {
+	for _, form := range a.secretForms() {
+		s = strings.ReplaceAll(s, form, scrubbed)
+	}
+	return s
+}
+
+func (a *attempt) secretForms() []string {
+	var forms []string
+	_, sent, _ := strings.Cut(a.secret.Value, " ")
+	for _, secret := range append(slices.Clone(a.secret.Secrets), sent, a.secret.Value) {
+		if len(secret) < 8 {
+			continue // none is; it would tear replies apart
+		}
+		quoted, _ := json.Marshal(secret)
+		forms = append(forms, secret, url.QueryEscape(secret), string(quoted[1:len(quoted)-1]),
+			base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)),
+			base64.URLEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)))
+	}
+	// The longest first: a part of a longer form must not be cut out of it.
+	slices.SortFunc(forms, func(x, y string) int { return len(y) - len(x) })
+	return slices.Compact(forms)
+}
+
+// A wireError is what a base transport's error says, and nothing of what it holds: it could hold the request,
+// hence the credential.
+type wireError struct {
+	text    string
+	timeout bool
+	cause   error
+}
+
+func (e *wireError) Error() string   { return e.text }
+func (e *wireError) Timeout() bool   { return e.timeout }
+func (e *wireError) Temporary() bool { return false }
+func (e *wireError) Unwrap() error   { return e.cause }
+
+// causes are what a caller may want to find in an error; none of them holds anything.
+var causes = []error{
+	context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, io.EOF,
+	syscall.ECONNRESET, syscall.EPIPE, http.ErrHandlerTimeout, errTooLarge,
+}
+
+func (a *attempt) scrubError(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &wireError{text: a.scrub(err.Error())}
+	var timeout interface{ Timeout() bool }
+	e.timeout = errors.As(err, &timeout) && timeout.Timeout()
+	for _, cause := range causes {
+		if errors.Is(err, cause) {
+			e.cause = cause
+			break
+		}
+	}
+	return e
+}

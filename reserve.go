@@ -1,0 +1,320 @@
+package keybrake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/credentials"
+	"github.com/keybrake/keybrake-go/internal/flight"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// reserve fetches the credential and holds the call's bound, in one step of the ledger. Where the bound is known
+// at the vendor alone it takes three: it reserves the call at no money, looks, and raises the reservation.
+func (a *attempt) reserve() error {
+	if err := a.equip(); err != nil {
+		return err
+	}
+	if err := a.ctx.Err(); err != nil {
+		return &Denial{Reason: reason.Canceled, cause: err}
+	}
+	r := a.request()
+	ctx, cancel := a.ledgerContext()
+	defer cancel()
+	began := time.Now()
+	permit, err := a.gate.Reserve(ctx, r)
+	a.ledgerFor += time.Since(began)
+	if err != nil {
+		return a.unreserved(r, err)
+	}
+	a.permit = permit
+	a.states = permit.Hold().States
+	if r.Probing {
+		return a.look(r)
+	}
+	return nil
+}
+
+// equip fetches the real credential and checks the call against its account.
+func (a *attempt) equip() error {
+	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.LedgerTimeout)
+	defer cancel()
+	placed, err := a.placement(ctx, a.vendor, a.ref(), a.claims.live)
+	if err != nil {
+		if a.ctx.Err() != nil {
+			return &Denial{Reason: reason.Canceled, cause: a.ctx.Err()}
+		}
+		a.log().WarnContext(ctx, "keybrake: no credential", "vendor", a.vendor.Name, "reference", a.ref(), "error", err)
+		detail := "the credential could not be fetched; nothing was sent"
+		if errors.Is(err, credentials.ErrUnknown) {
+			detail = "the source has no such credential any more; nothing was sent"
+		}
+		return vendors.Refuse(reason.CredentialUnavailable, "%s", detail)
+	}
+	a.secret, a.call.Account = placed, placed.Account
+	if a.vendor.Check == nil {
+		return nil
+	}
+	err = contain(func() error { return a.vendor.Check(a.call) })
+	var refusal *vendors.Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		return vendors.Refuse(reason.RequestInvalid, "%v", err)
+	}
+	return err
+}
+
+func (a *attempt) ref() string { return a.claims.Credentials[a.vendor.Name] }
+
+// ledgerContext is detached from the caller's, so that its end leaves no reserve behind that nobody knows of.
+func (a *attempt) ledgerContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(a.ctx), a.cfg.LedgerTimeout)
+}
+
+// request is what the ledger is asked for.
+func (a *attempt) request() ledger.Request {
+	row, c := a.call.Operation, a.claims
+	r := ledger.Request{
+		Tenant: c.Tenant, ID: a.id, Nonce: newID("n"), Key: c.ID, Expires: time.Unix(c.Expires, 0),
+		Controls:  ledger.Names(c.ID, c.Agent, c.Run, c.Labels, a.vendor.Name),
+		Operation: row.Name,
+		Lines:     append(slices.Clone(a.bound.Lines), countsCall),
+		Budgets:   books(c.policy.Budgets),
+		Object:    a.object(a.bound.Object),
+		Read:      a.free(),
+		Probing:   a.bound.Probe != nil,
+		// Longer than every step after the reserve may take together, so that a call that still runs is not taken for
+		// one in doubt.
+		Deadline: 2*a.cfg.CallTimeout + 6*(a.cfg.LedgerTimeout+a.cfg.AuditTimeout) + time.Minute,
+	}
+	if a.protected() {
+		r.Claim = &ledger.Claim{ID: a.idempotency(), Fingerprint: a.fingerprint(), Memory: row.KeyMemory}
+	}
+	if r.Probing {
+		r.Lines = ledger.CallsOnly(r.Lines) // the rest comes with the raise
+	}
+	return r
+}
+
+// free reports whether the call is a read that costs nothing: it is admitted and counted, and holds nothing.
+func (a *attempt) free() bool {
+	return a.call.Operation.Class == vendors.Read && a.call.Operation.Bound == nil
+}
+
+// protected reports whether the vendor will execute a second send of this call as the first.
+func (a *attempt) protected() bool { return a.call.Operation.KeyMemory > 0 && a.call.Key != "" }
+
+// unreserved is the refusal for a reserve that failed. When the ledger did not answer, the reserve may have been
+// carried out; nothing was sent and nothing will be, so it is given back, now or when it arrives.
+func (a *attempt) unreserved(r ledger.Request, err error) error {
+	var denied *ledger.Denied
+	if errors.As(err, &denied) {
+		a.states = statesOf(denied)
+		return err
+	}
+	a.log().ErrorContext(a.ctx, "keybrake: the ledger did not reserve", "reservation", r.ID, "error", err)
+	ctx, cancel := a.ledgerContext()
+	defer cancel()
+	gone := ledger.Hold{Tenant: r.Tenant, ID: r.ID, Nonce: r.Nonce, Key: r.Key, Operation: r.Operation, Phase: ledger.InFlight}
+	if err := a.cfg.Ledger.Release(ctx, gone, true); err != nil && !errors.Is(err, ledger.ErrNoHold) {
+		a.log().WarnContext(a.ctx, "keybrake: a reservation may be left behind; it counts until it is resolved", "reservation", r.ID, "error", err)
+	}
+	return vendors.Refuse(reason.LedgerUnavailable, "the ledger did not answer, so spending cannot be checked; nothing was sent")
+}
+
+// A memo is what a retry of a probed call must send and settle by: the amount that the first attempt found.
+type memo struct {
+	Kind   vendors.Kind    `json:"kind"`
+	Lines  []cost.Line     `json:"lines"`
+	Send   []vendors.Param `json:"send"`
+	Object string          `json:"object"`
+}
+
+// look makes the probe, prices the call with its answer, and raises the reservation to it. A retry of an earlier
+// attempt does not look again: it is the same spend, at the same amount.
+func (a *attempt) look(r ledger.Request) error {
+	if hold := a.permit.Hold(); hold.Attached {
+		return a.remember(hold.Memo)
+	}
+	seen, err := a.probe()
+	var bound vendors.Bound
+	if err == nil {
+		bound, err = a.price(seen)
+	}
+	if err == nil && bound.Probe != nil {
+		err = vendors.Refuse(reason.ProbeFailed, "the %s adapter asked for a second probe", a.vendor.Name)
+	}
+	if err == nil {
+		err = a.judge(bound)
+	}
+	if err == nil {
+		err = a.raise(r)
+	}
+	if err != nil {
+		a.release(!a.probed)
+	}
+	return err
+}
+
+func (a *attempt) raise(r ledger.Request) error {
+	r.Lines, r.Object, r.Probing = a.bound.Lines, a.object(a.bound.Object), false
+	r.Memo = a.memorize()
+	ctx, cancel := a.ledgerContext()
+	defer cancel()
+	began := time.Now()
+	err := a.permit.Raise(ctx, r)
+	a.ledgerFor += time.Since(began)
+	var denied *ledger.Denied
+	switch {
+	case err == nil:
+		a.states = a.permit.Hold().States
+		return nil
+	case errors.As(err, &denied):
+		a.states = statesOf(denied)
+		return err
+	}
+	a.log().ErrorContext(a.ctx, "keybrake: the ledger did not raise", "reservation", a.id, "error", err)
+	return vendors.Refuse(reason.LedgerUnavailable, "the ledger did not answer, so spending cannot be checked; nothing was sent that costs")
+}
+
+func (a *attempt) memorize() string {
+	text, _ := json.Marshal(memo{a.bound.Kind, a.bound.Lines, a.bound.Send, a.bound.Object}) // strings and whole numbers: it cannot fail
+	return string(text)
+}
+
+func (a *attempt) remember(text string) error {
+	var m memo
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		// Fails closed: what the first attempt sent is not known, so nothing can be the same.
+		return vendors.Refuse(reason.IdempotencyInFlight, "the first attempt with this idempotency key left no amount; use a new key")
+	}
+	a.bound.Probe, a.bound.Kind, a.bound.Lines, a.bound.Send, a.bound.Object = nil, m.Kind, m.Lines, m.Send, m.Object
+	return nil
+}
+
+// probe reads what the bound needs to know. Its reply never reaches the agent.
+func (a *attempt) probe() (*vendors.Reply, error) {
+	p := a.bound.Probe
+	row := a.table.Lookup(p.Operation)
+	if row == nil || row.Class != vendors.Read || row.Method != http.MethodGet {
+		return nil, vendors.Refuse(reason.ProbeFailed, "%q is not a read of the catalogue", p.Operation)
+	}
+	if err := a.recordProbe(row, nil); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.CallTimeout)
+	defer cancel()
+	began := time.Now()
+	l := a.permit.Probe(ctx, flight.Outgoing{
+		Method: http.MethodGet, Host: a.call.Host, Path: p.Path, Query: vendors.Encode(p.Query),
+		Header: a.call.Header, Credential: a.credential,
+	})
+	a.vendorFor += time.Since(began)
+	a.probed = a.probed || l.Err == nil || !l.Unsent
+	if err := a.recordProbe(row, &l); err != nil {
+		return nil, err
+	}
+	a.dropRefused(l.Status)
+	switch {
+	case a.ctx.Err() != nil:
+		return nil, &Denial{Reason: reason.Canceled, cause: a.ctx.Err()}
+	case l.Err != nil || l.Cut != nil || l.Rest != nil:
+		closeRest(l)
+		return nil, vendors.Refuse(reason.ProbeFailed, "the amount is known only at the vendor, and its answer did not come whole; nothing was sent that costs")
+	}
+	return &vendors.Reply{Status: l.Status, Header: l.Header, Body: l.Body}, nil
+}
+
+// credential is the header that carries the real credential. Only the flight calls it.
+func (a *attempt) credential() (header, value string) { return a.secret.Header, a.secret.Value }
+
+// dropRefused forgets a credential that the vendor has refused, so that one rotated meanwhile is fetched.
+func (a *attempt) dropRefused(status int) {
+	if status == http.StatusUnauthorized {
+		a.creds.Drop(a.ref())
+	}
+}
+
+// release gives the hold back: nothing that costs was sent. When that fails the hold stands, which is safe.
+func (a *attempt) release(unsent bool) {
+	ctx, cancel := a.ledgerContext()
+	defer cancel()
+	if err := a.permit.Release(ctx, unsent); err != nil {
+		a.log().ErrorContext(a.ctx, "keybrake: a hold was not released; it counts until it is resolved", "reservation", a.permit.Hold().ID, "error", err)
+	}
+}
+
+// scope names the account that the call acts on: two calls of one idempotency key, or on one object's id, are
+// the same only there. No secret and no id of the key is in it, so that a renewed key keeps it.
+func (a *attempt) scope() []string {
+	account := a.call.Account
+	if account == "" {
+		account = "ref:" + a.ref()
+	}
+	mode := "test"
+	if a.claims.live {
+		mode = "live"
+	}
+	parts := []string{a.vendor.Name, account, mode}
+	for _, name := range a.vendor.RedirectHeaders {
+		connected, _ := a.call.Get(name)
+		parts = append(parts, connected)
+	}
+	return parts
+}
+
+// object is the ledger's name of a vendor's object, or empty.
+func (a *attempt) object(id string) string {
+	if id == "" {
+		return ""
+	}
+	return a.vendor.Name + ":" + digest(append([]string{"object"}, a.scope()...)...)[:16] + ":" + id
+}
+
+// idempotency is the claim's id and the key that the vendor gets. The run is part of it, so that no run can reach
+// another's replies by guessing its keys.
+func (a *attempt) idempotency() string {
+	return digest(append([]string{"idempotency", a.claims.Tenant, a.claims.Run, a.call.Key}, a.scope()...)...)
+}
+
+// fingerprint is what makes two requests the same. The order of form parameters is not part of it.
+func (a *attempt) fingerprint() string {
+	params := make([]string, 0, len(a.call.Params))
+	for _, p := range a.call.Params {
+		params = append(params, digest(p.Name, p.Value))
+	}
+	slices.Sort(params)
+	parts := []string{a.call.Operation.Name, a.call.Path, strings.Join(params, "")}
+	if a.call.Operation.Body == vendors.JSON {
+		parts = append(parts, string(a.body))
+	}
+	return digest(parts...)
+}
+
+// digest is a SHA-256 of parts, each with its length before it, in hex.
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		_ = binary.Write(h, binary.BigEndian, uint64(len(p)))
+		_, _ = h.Write([]byte(p))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func closeRest(l flight.Landing) {
+	if l.Rest != nil {
+		_ = l.Rest.Close()
+	}
+}
+
+var errTooLarge = errors.New("keybrake: the vendor's reply is longer than Config.MaxReply")

@@ -1,0 +1,144 @@
+package keybrake
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// settle books what became of the call. It has its own deadline, so that no caller can skip it, and it returns
+// nothing: whatever fails here leaves the hold standing, which is the safe side, and is in the record.
+func (a *attempt) settle() {
+	a.classify()
+	a.dropRefused(a.landing.Status)
+	switch {
+	case a.free():
+		// It was admitted and counted at the reserve; there is nothing to book, and it is never in doubt.
+	case a.outcome == vendors.OutcomeUnknown:
+		a.bookDoubt()
+	case a.outcome == vendors.NotExecuted:
+		// The answer to a retry proves nothing about the first attempt, which holds the money.
+		if !a.permit.Hold().Attached {
+			a.release(false)
+		}
+	default:
+		a.bookCost()
+	}
+}
+
+// classify asks the row what the reply proves, and what it says the call did cost.
+func (a *attempt) classify() {
+	switch l := a.landing; {
+	case l.Err != nil:
+		a.doubt = "no reply"
+	case l.Cut != nil:
+		a.doubt = "the reply did not come whole"
+	default:
+		a.reply = &vendors.Reply{Status: l.Status, Header: l.Header, Body: l.Body}
+		a.read()
+	}
+	if a.free() && a.outcome == vendors.OutcomeUnknown {
+		a.outcome, a.doubt = vendors.NotExecuted, ""
+	}
+}
+
+func (a *attempt) read() {
+	row := a.call.Operation
+	judge := row.Outcome
+	if judge == nil {
+		judge = vendors.ByStatus
+	}
+	err := contain(func() error {
+		a.outcome = judge(a.call, a.reply)
+		return nil
+	})
+	if err == nil && (a.outcome == vendors.Executed || a.outcome == vendors.Pending) {
+		a.cost = vendors.Settlement{Actual: a.bound.Lines}
+		if row.Settle != nil {
+			err = contain(func() (err error) {
+				a.cost, err = row.Settle(a.call, a.bound, a.reply)
+				return err
+			})
+		}
+	}
+	switch {
+	case err != nil:
+		a.outcome, a.doubt, a.cost = vendors.OutcomeUnknown, "the reply cannot be read", vendors.Settlement{}
+		a.log().WarnContext(a.ctx, "keybrake: a reply cannot be read; the hold stays", "operation", row.Name, "reservation", a.permit.Hold().ID, "error", a.scrubError(err))
+	case a.outcome == vendors.OutcomeUnknown:
+		a.doubt = fmt.Sprintf("status %d proves nothing", a.reply.Status)
+	}
+	a.flag(a.cost.Flag)
+}
+
+func (a *attempt) flag(what string) {
+	if what != "" {
+		a.flags = append(a.flags, what)
+	}
+}
+
+// bookDoubt marks the hold. A retry has no hold of its own to mark.
+func (a *attempt) bookDoubt() {
+	if a.permit.Hold().Attached {
+		return
+	}
+	_, _ = a.book(ledger.Settlement{Phase: ledger.Doubt})
+}
+
+func (a *attempt) bookCost() {
+	s := ledger.Settlement{Phase: ledger.Settled, Actual: a.cost.Actual, Held: a.cost.Held, Object: a.object(a.cost.Object)}
+	holds := slices.ContainsFunc(s.Held, func(l cost.Line) bool { return l.Amount > 0 })
+	if a.outcome == vendors.Pending || holds || a.cost.Again > 0 {
+		s.Phase = ledger.Pending
+	}
+	receipt, err := a.book(s)
+	switch {
+	case err != nil:
+		a.inDoubt("the ledger did not book it")
+		return
+	case len(receipt.Strays) > 0:
+		a.inDoubt(fmt.Sprintf("no budget of the call counts %v", receipt.Strays))
+	case receipt.Over:
+		a.flag("over bound")
+		a.log().ErrorContext(a.ctx, "keybrake: the vendor took more than its bound; the key is frozen", "operation", a.call.Operation.Name, "reservation", a.permit.Hold().ID, "key", a.claims.ID)
+	}
+	if len(receipt.States) > 0 {
+		a.states = receipt.States
+	}
+}
+
+// inDoubt turns an executed call whose cost could not be booked into one in doubt: its hold stands.
+func (a *attempt) inDoubt(why string) {
+	a.outcome, a.doubt, a.cost.Actual, a.cost.Held = vendors.OutcomeUnknown, why, nil, nil
+	a.flag("not booked")
+	a.log().ErrorContext(a.ctx, "keybrake: an executed call is not booked; its hold stays", "operation", a.call.Operation.Name, "reservation", a.permit.Hold().ID, "why", why)
+}
+
+// book tells the ledger, up to three times. That a retry's first attempt has settled the spend before is no error.
+func (a *attempt) book(s ledger.Settlement) (receipt ledger.Receipt, err error) {
+	began := time.Now()
+	defer func() { a.ledgerFor += time.Since(began) }()
+	for range 3 {
+		ctx, cancel := a.ledgerContext()
+		receipt, err = a.permit.Settle(ctx, s)
+		cancel()
+		if err == nil || errors.Is(err, ledger.ErrNoHold) {
+			break
+		}
+		if errors.Is(err, ledger.ErrSettled) {
+			if a.permit.Hold().Attached {
+				return receipt, nil
+			}
+			break
+		}
+	}
+	if err != nil {
+		a.log().ErrorContext(a.ctx, "keybrake: the ledger did not settle; the hold stays", "reservation", a.permit.Hold().ID, "error", err)
+	}
+	return receipt, err
+}
