@@ -60,7 +60,7 @@ type Vendor struct {
 // A Class says what an operation does with money.
 type Class string
 
-// The classes, from DESIGN to doc: Read, Free, Control and Test never cost; the others may.
+// The classes. Read, Free, Control and Test never cost; the others may.
 const (
 	Read    Class = "read"    // changes nothing
 	Free    Class = "free"    // changes something that never costs

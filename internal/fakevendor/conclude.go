@@ -2,7 +2,7 @@ package fakevendor
 
 import "fmt"
 
-// failedFee is what Twilio bills for a message that failed (facts/twilio.md 2.3).
+// failedFee is what Twilio bills for a message that failed (Twilio's documentation, read November 2026).
 const failedFee = 1_000
 
 // Conclude lets happen at the vendor what is decided days after the reply. It is

@@ -20,6 +20,5 @@
 // What it is not: it checks no unknown parameters, no minimum amounts and no
 // rate limits, its searches are consistent at once, and all credentials of one
 // vendor and mode are one account. Where Stripe is known to behave otherwise a
-// comment says so; facts/ in the comments is the project's collection of what
-// the vendors document, as of 2026-11.
+// comment says so. What the vendors document was read in November 2026.
 package fakevendor

@@ -13,7 +13,7 @@ type form url.Values
 
 // parseForm merges query and body. Of a repeated scalar the last one counts,
 // query before body.
-// What real Stripe does with a duplicate is not established (facts/sdks.md §4).
+// What real Stripe does with a duplicate is not established (November 2026).
 func parseForm(query string, body []byte) (form, error) {
 	f, err := url.ParseQuery(query)
 	if err != nil {
@@ -59,7 +59,7 @@ func (f form) mapping(name string) map[string]string {
 	return out
 }
 
-// integer is what Stripe takes for one (facts/stripe.md 1.2). Twelve digits are
+// integer is what Stripe takes for one (docs.stripe.com, read November 2026). Twelve digits are
 // more than any payment has, and cannot overflow in micro-units.
 var integer = regexp.MustCompile(`^-?[0-9]{1,12}$`)
 

@@ -20,7 +20,7 @@ type resend struct {
 
 func newResend(w *world) *resend { return &resend{world: w} }
 
-// mailFee is micro-USD for one recipient, Resend's overage price (facts/resend.md).
+// mailFee is micro-USD for one recipient, Resend's overage price (Resend's documentation, read November 2026).
 const mailFee = 900
 
 // resendError is a refusal in Resend's shape.
@@ -120,7 +120,7 @@ func (v *resend) locked(c *resendCall, do func(*resendCall) (object, *resendErro
 	return jsonReply(http.StatusOK, o), true
 }
 
-// deduplicate executes once for each idempotency key (facts/resend.md): the same
+// deduplicate executes once for each idempotency key (Resend's documentation, read November 2026): the same
 // payload gets the same reply, another one and one in flight are 409s.
 func (v *resend) deduplicate(c *resendCall, do func(*resendCall) (object, *resendError)) reply {
 	key := c.header.Get("Idempotency-Key")

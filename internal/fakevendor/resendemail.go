@@ -43,7 +43,7 @@ func (a *addresses) UnmarshalJSON(b []byte) error {
 }
 
 // recipients is what Resend counts: every To, CC and BCC is an email of its own
-// (facts/resend.md, from Resend's documentation of its quotas, 2026-11).
+// (Resend's documentation of its quotas, read November 2026).
 func (m *email) recipients() int64 { return int64(len(m.To) + len(m.Cc) + len(m.Bcc)) }
 
 func (m *email) validate() *resendError {
@@ -80,7 +80,7 @@ func (v *resend) send(c *resendCall) (object, *resendError) {
 }
 
 // sendBatch sends all or nothing, or with X-Batch-Validation: permissive the
-// valid ones, and names the others (facts/resend.md).
+// valid ones, and names the others (Resend's documentation, read November 2026).
 func (v *resend) sendBatch(c *resendCall) (object, *resendError) {
 	var batch []*email
 	if err := json.Unmarshal(c.body, &batch); err != nil || slices.Contains(batch, nil) {

@@ -5,7 +5,7 @@ import (
 	"unicode/utf16"
 )
 
-// The GSM 03.38 basic set, as Twilio's calculator has it (facts/twilio.md 2.5):
+// The GSM 03.38 basic set, as Twilio's calculator has it (Twilio's documentation, read November 2026):
 // capital Ç and not ç, no backtick, no tab. The extension costs two septets.
 const (
 	gsmBasic = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?" +

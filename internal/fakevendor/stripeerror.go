@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// stripeError is a refusal in Stripe's shape (facts/sdks.md §3). ran says that
+// stripeError is a refusal in Stripe's shape (measured, November 2026). ran says that
 // the endpoint had begun to execute: only then is the reply stored under the
 // idempotency key (docs.stripe.com/api/idempotent_requests, read 2026-11:
 // nothing is saved where parameters fail validation).

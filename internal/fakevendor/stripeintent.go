@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The statuses in the life of a payment intent (facts/stripe.md 1.5). What a
+// The statuses in the life of a payment intent (docs.stripe.com, read November 2026). What a
 // payment method does is in its name, see chargeCard.
 const (
 	needsMethod  = "requires_payment_method"

@@ -2,8 +2,8 @@ package fakevendor
 
 import "strings"
 
-// Exponents of Stripe's own table, which is not ISO 4217's: facts/stripe.md
-// 1.9, from docs.stripe.com/currencies, read 2026-11. All others have 2, ISK
+// Exponents of Stripe's own table, which is not ISO 4217's (from
+// docs.stripe.com/currencies, read 2026-11). All others have 2, ISK
 // and UGX among them, although UGX is on Stripe's zero-decimal list too.
 const (
 	zeroDecimals  = " bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf "

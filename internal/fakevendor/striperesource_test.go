@@ -75,7 +75,7 @@ func TestStripeRequestsAndReplies(t *testing.T) {
 	}
 }
 
-// Exponents: facts/stripe.md 1.9.
+// Exponents: docs.stripe.com/currencies, read 2026-11.
 func TestMinorUnits(t *testing.T) {
 	s := start(t)
 	for currency, micros := range map[string]int64{

@@ -13,7 +13,7 @@ import (
 )
 
 // twilio is Twilio's Messages resource. There is no idempotency: every POST that
-// arrives is another message (facts/twilio.md 2.1). All other resources and
+// arrives is another message (Twilio's documentation, read November 2026). All other resources and
 // product hosts are 404s.
 type twilio struct {
 	world *world

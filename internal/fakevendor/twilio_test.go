@@ -135,7 +135,7 @@ func TestPathWithoutSuffixAnswersXML(t *testing.T) {
 	}
 }
 
-// The golden vectors of facts/twilio.md 2.5, computed with Twilio's calculator.
+// Golden vectors, computed with Twilio's segment calculator in November 2026.
 func TestSegments(t *testing.T) {
 	s := start(t)
 	tc := twilioOf(s)

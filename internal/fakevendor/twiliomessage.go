@@ -21,8 +21,8 @@ type message struct {
 }
 
 // smsRates are micro-USD for one segment by destination prefix; the longest one
-// counts. US and Canada, UAE and Czechia are facts/twilio.md 2.7, the others are
-// of a plausible size and no more.
+// counts. US and Canada, UAE and Czechia are Twilio's (November 2026), the others
+// are of a plausible size and no more.
 var smsRates = map[string]int64{
 	"1": 8_300, "44": 46_300, "49": 97_000, "33": 79_800, "971": 109_000, "420": 67_000, "81": 88_000, "91": 83_000,
 }
@@ -124,7 +124,7 @@ func (m *message) listed(f form) bool {
 }
 
 // object is m as Twilio answers it: numbers are strings, price is null until it
-// is known and then negative (facts/twilio.md 2.3).
+// is known and then negative (Twilio's documentation, read November 2026).
 func (m *message) object() object {
 	created := m.created.UTC().Format(time.RFC1123Z)
 	path := "/2010-04-01/Accounts/" + m.account + "/Messages/" + m.sid

@@ -35,7 +35,7 @@ var (
 	uncaptured = state{"charge": {"amount": 100, "captured": false, "amount_captured": 0}}
 	captured   = state{"charge": {"amount": 100, "captured": true, "amount_captured": 100}}
 	charged    = state{"charge": {"captured": true, "amount_captured": 2000}}
-	refundable = state{"charge": captured["charge"], "payment_intent": {"status": "succeeded", "latest_charge": "ch_1"}}
+	refundable = state{"charge": {"amount": 250, "captured": true, "amount_captured": 250}, "payment_intent": {"status": "succeeded", "latest_charge": "ch_1"}}
 
 	failedPayout = state{"payout": {"status": "failed", "failure_code": "account_closed"}}
 )
@@ -134,7 +134,7 @@ var calls = []call{
 
 	{
 		row: "stripe.refunds.create of a charge", target: "POST /v1/refunds", form: "charge=ch_1&reason=requested_by_customer&metadata[case]=5",
-		before: refundable, actual: "outflow 1.00 USD",
+		before: refundable, actual: "outflow 2.50 USD",
 	},
 	{
 		row: "stripe.refunds.create of a part of an intent", target: "POST /v1/refunds", form: "payment_intent=pi_1&amount=40&expand[]=charge",
@@ -142,7 +142,7 @@ var calls = []call{
 	},
 	{
 		row: "stripe.refunds.create that is still under way", target: "POST /v1/refunds", form: "charge=py_1",
-		before: refundable, after: state{"refund": {"status": "pending"}}, outcome: "pending", actual: "outflow 1.00 USD",
+		before: refundable, after: state{"refund": {"status": "pending"}}, outcome: "pending", actual: "outflow 2.50 USD",
 	},
 	{row: "stripe.refunds.list", target: "GET /v1/refunds?charge=ch_1&limit=3"},
 	{row: "stripe.refunds.retrieve", target: "GET /v1/refunds/re_1"},

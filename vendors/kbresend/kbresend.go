@@ -2,7 +2,7 @@
 //
 // Resend names no price in any reply, so a mail's cost is what it will count towards the plan: "Multiple To, CC,
 // or BCC recipients in sent emails count as separate emails towards this quota" (Resend's documentation, read
-// 2026-11; facts/resend.md). The bound is therefore exact: recipients × [Options.PricePerRecipient] on the fee
+// 2026-11). The bound is therefore exact: recipients × [Options.PricePerRecipient] on the fee
 // meter, and the recipients themselves on the units meter, which is the brake that matters for mail.
 //
 // Everything here is a pure function over bytes. What the catalogue does not list is denied: broadcasts, events
@@ -25,7 +25,7 @@ const Host = "api.resend.com"
 
 // DefaultPricePerRecipient is what one recipient costs at most in US dollars: $0.90 for each started thousand
 // above a Pro plan, and the Scale plan's $90 for 100 000; within a plan a mail is cheaper (read 2026-11,
-// facts/resend.md). The first mail of a started thousand is billed as 0.90 at once; the average is never above.
+// resend.com/pricing). The first mail of a started thousand is billed as 0.90 at once; the average is never above.
 const DefaultPricePerRecipient = "0.0009"
 
 // Options change the defaults. A nil *Options means all of them.
@@ -70,7 +70,7 @@ func check(c *vendors.Call) error {
 }
 
 // keyMemory is less than the 24 hours for which Resend remembers an Idempotency-Key of /emails and /emails/batch,
-// and keyMax is the longest that it takes (facts/resend.md). No other operation honours one.
+// and keyMax is the longest that it takes (Resend's documentation, read November 2026). No other operation honours one.
 const (
 	keyMemory = 23 * time.Hour
 	keyMax    = 256
@@ -173,7 +173,7 @@ func place(parts []string) (vendors.Placement, error) {
 }
 
 // refuse writes Resend's error object. resend-go reads the message only under a Content-Type that starts with
-// application/json, and makes a RateLimitError of status 429 and a plain error of the rest (facts/sdks.md §3).
+// application/json, and makes a RateLimitError of status 429 and a plain error of the rest (measured, November 2026).
 func refuse(_ *vendors.Call, r vendors.Refusal) vendors.Response {
 	status, message := r.Status, r.Message
 	if status == 0 {

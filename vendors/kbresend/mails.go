@@ -13,7 +13,7 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// The limits that Resend documents (facts/resend.md).
+// The limits that Resend documents (Resend's documentation, read November 2026).
 const (
 	maxTo    = 50  // addresses in "to" of one mail
 	maxBatch = 100 // mails in one batch

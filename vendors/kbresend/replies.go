@@ -18,7 +18,8 @@ type apiError struct {
 }
 
 // outcome reads what a first send's reply proves. Only Resend's own error object under a 4xx is proof that
-// nothing was sent: a 4xx page of something in between proves nothing, nor does any 5xx (facts/resend.md).
+// nothing was sent: a 4xx page of something in between proves nothing, nor does any 5xx
+// (Resend's documentation, read November 2026).
 func outcome(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 	if r.Status < 400 || r.Status > 499 {
 		return vendors.ByStatus(c, r)

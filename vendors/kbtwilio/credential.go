@@ -66,7 +66,7 @@ func check(c *vendors.Call) error {
 }
 
 // A refusalBody is Twilio's error in both forms at once, classic and v1.0: twilio-go reads it as TwilioRestError or as
-// RestErrorV1, whichever the API asks for (facts/sdks.md §3).
+// RestErrorV1, whichever the API asks for (measured, November 2026).
 type refusalBody struct {
 	Code           int            `json:"code"`
 	Message        string         `json:"message"`

@@ -3,7 +3,7 @@
 // Twilio names the price of a text hours after it was sent and honours no idempotency key for it, so the brake
 // does both sums itself: the bound is segments × the dearest price that the destination's country has on the rate
 // card, and a call whose reply was lost stays in doubt. The parameter that once capped a price, MaxPrice, has had no
-// effect since 2024-06-03 (Twilio's description of the API; facts/money-and-rules.md).
+// effect since 2024-06-03 (Twilio's description of the API, read November 2026).
 //
 // Everything here is a pure function over bytes. What the catalogue does not list is denied: calls, verifications,
 // lookups and phone numbers all cost, in ways that their requests do not bound.

@@ -30,7 +30,7 @@ type Rate struct {
 // put your own in [Options].
 //
 // United States: $0.0083 from every kind of sender (Twilio's page as read 2026-11-09), and the dearest carrier's
-// fee, $0.005 (read 2026-09-24; both facts/twilio.md §2.7). Canada: $0.0083 (LeadConnector's copy of Twilio's prices)
+// fee, $0.005 (read 2026-09-24; both from its price pages). Canada: $0.0083 (LeadConnector's copy of Twilio's prices)
 // and the dearest carrier's fee, CAD 0.021 taken as $0.0167 (Bandwidth, "Canadian Operator Fees"; read 2026-11).
 func DefaultRates() RateCard {
 	return RateCard{

@@ -15,7 +15,7 @@ import (
 )
 
 // lookAgain is when a price that is not there yet is worth asking for: Twilio may take "up to 24 hours in rare
-// cases" (Twilio's documentation; facts/twilio.md §2.3).
+// cases" (Twilio's documentation, read November 2026).
 const lookAgain = 24 * time.Hour
 
 // An apiError is what the classic API and the v1.0 APIs have in common in their refusals.
@@ -25,8 +25,9 @@ type apiError struct {
 }
 
 // outcome reads what a first send's reply proves. Only Twilio's own error under a 4xx is proof that nothing was
-// executed or billed (facts/twilio.md §2.4); a page of something in between proves nothing, nor does any 5xx, nor a
-// redirect, which twilio-go takes for a success. Twilio's codes have five digits or more; a gateway's are a status.
+// executed or billed (Twilio's documentation, read November 2026); a page of something in between proves nothing, nor
+// does any 5xx, nor a redirect, which twilio-go takes for a success. Twilio's codes have five digits or more; a
+// gateway's are a status.
 func outcome(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 	if r.Status < 400 || r.Status > 499 || r.Status == http.StatusRequestTimeout {
 		return vendors.ByStatus(c, r)
@@ -100,7 +101,7 @@ func settleMessage(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.
 	if err != nil {
 		return vendors.Settlement{}, err
 	}
-	if cost.Currency(strings.ToUpper(m.PriceUnit)) != feeCurrency(b.Lines) { // its case varies (facts/twilio.md §2.3)
+	if cost.Currency(strings.ToUpper(m.PriceUnit)) != feeCurrency(b.Lines) { // its case varies
 		s.Actual, s.Flag = b.Lines, "unexpected currency"
 		return s, nil
 	}
@@ -124,7 +125,7 @@ func booked(bound []cost.Line, price, segments int64) []cost.Line {
 }
 
 // segments is how many Twilio counted; 0 means that it has not, as with a Messaging Service that has yet to choose a
-// sender (facts/twilio.md §2.2).
+// sender (Twilio's documentation, read November 2026).
 func (m sent) segments() (int64, error) {
 	if m.Segments == nil {
 		return 0, nil
@@ -201,7 +202,7 @@ func parsePrice(s string) (int64, error) {
 }
 
 // restErrorV1 is twilio-go's error of the v1.0 APIs, field for field: whether a body decodes into it decides whether
-// twilio-go v1.31.0 sends the call again (client.go:107; facts/sdks.md §3).
+// twilio-go v1.31.0 sends the call again (client.go:107, measured November 2026).
 type restErrorV1 struct {
 	Code           int            `json:"code"`
 	Message        string         `json:"message"`

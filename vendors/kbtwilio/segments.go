@@ -6,15 +6,15 @@ import (
 )
 
 // A layout is the room in one segment, in septets of GSM-7 or UTF-16 code units of UCS-2: alone, and as a part of
-// several, where each part gives room to the header that joins them (GSM 03.38; facts/twilio.md §2.5).
+// several, where each part gives room to the header that joins them (GSM 03.38).
 type layout struct{ gsm, gsmPart, ucs2, ucs2Part int }
 
 var (
 	// calculator is the layout of Twilio's own calculator.
 	calculator = layout{gsm: 160, gsmPart: 153, ucs2: 70, ucs2Part: 67}
 
-	// tollFree is the layout of parts from United States and Canada toll-free numbers (third party, read 2026-11;
-	// facts/twilio.md §2.5). Bounds use it for all senders: which one a Messaging Service chooses is not known.
+	// tollFree is the layout of parts from United States and Canada toll-free numbers (third party, read 2026-11).
+	// Bounds use it for all senders: which one a Messaging Service chooses is not known.
 	tollFree = layout{gsm: 160, gsmPart: 152, ucs2: 70, ucs2Part: 66}
 )
 
