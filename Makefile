@@ -15,23 +15,26 @@ MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-# The race detector needs cgo. A module is tested with its own go.mod, not in the workspace of whoever runs this.
-# The version control stamp is for released programs, and fails in a clone that belongs to another user.
-export CGO_ENABLED := 1
-export GOWORK      := off
-export GOFLAGS     ?= -buildvcs=false
+# A module is tested with its own go.mod, not in the workspace of whoever runs this. The version control stamp is
+# for released programs, and fails in a clone that belongs to another user.
+export GOWORK  := off
+export GOFLAGS ?= -buildvcs=false
+
+comma := ,
 
 # every runs a command in each module, goes on after a failure, and fails if one of them failed.
 every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
 
 .PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz long cover
 
+test: export CGO_ENABLED := 1
 test: needs
-	@$(call every, go vet && go test -race, go vet ./... && go test -race -timeout 10m ./...)
+	@$(call every, go vet and go test -race, go vet ./... && go test -race ./...)
 
 check: vet staticcheck govulncheck format tidy borders
 
-# -race, and a Redis that the tests start themselves on a free loopback port: see internal/redistest.
+# A C compiler, for -race, and redis-server. Nothing is started here: the tests that need a Redis start their own
+# on a free loopback port and stop it (internal/redistest).
 needs:
 	@.ci/needs
 
@@ -57,11 +60,9 @@ format:
 tidy:
 	@$(call every, go mod tidy -diff, go mod tidy -diff)
 
-# What these tests look at is in other packages, so a result that go test remembers may be old.
+# The test looks at packages that it does not import, so a result that go test remembers may be old.
 borders:
-	go test -count=1 -run '$(BORDERS)' .
-
-BORDERS := ^(TestEveryPackageHasAPlaceAndEveryPlaceAPackage|TestNoPackage.*BeyondItsWall|TestTheOracleImports.*|TestEveryFileIsSeen)$$
+	go test -count=1 -run '^TestImports$$' .
 
 fuzz:
 	@failed=; \
@@ -74,11 +75,10 @@ fuzz:
 
 # Tests that have a longer form look for KEYBRAKE_LONG.
 long: export KEYBRAKE_LONG := 1
+long: export CGO_ENABLED := 1
 long: needs
-	@$(call every, the long forms, go test -race -shuffle on -cpu 1$(,)4 -count 5 -timeout 60m ./...)
+	@$(call every, the long forms, go test -race -shuffle on -cpu 1$(comma)4 -count 5 -timeout 60m ./...)
 	@$(MAKE) fuzz FUZZTIME=5m
 
-, := ,
-
 cover: needs
-	@$(call every, cover, go test -coverpkg ./... -coverprofile cover.out ./... >/dev/null && go tool cover -func cover.out | tail -n 1)
+	@$(call every, cover, go test -coverpkg ./... -coverprofile cover.out ./... && go tool cover -func cover.out | tail -n 1)

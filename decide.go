@@ -35,6 +35,10 @@ func (a *attempt) price(seen *vendors.Reply) (bound vendors.Bound, err error) {
 	if err != nil && !errors.As(err, &refusal) {
 		err = vendors.Refuse(reason.CostUnknown, "%v", err)
 	}
+	if err == nil && len(bound.Send) > 0 && row.Body != vendors.Form {
+		// What the row prices would not be what is sent.
+		err = vendors.Refuse(reason.CostUnknown, "the %s adapter sets a parameter of a call that has no form", a.vendor.Name)
+	}
 	return bound, err
 }
 

@@ -95,13 +95,16 @@ func (a *attempt) identify() error {
 		return err
 	}
 	vendor, call, err := a.table.Identify(a.req, a.body)
+	if vendor != nil {
+		a.vendor = vendor
+	}
 	if call != nil {
 		a.call = call
 	}
 	if err != nil {
 		return err
 	}
-	a.vendor, a.call.BasicUser = vendor, other
+	a.call.BasicUser = other
 	if a.claims.Credentials[vendor.Name] == "" {
 		return vendors.Refuse(reason.KeyVendor, "the vault key has no credential for %s; name one in Grant.Credentials", vendor.Name)
 	}

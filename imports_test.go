@@ -1,6 +1,7 @@
 package keybrake_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -97,94 +97,93 @@ func others(importPath string) bool {
 	return strings.Contains(host, ".") && !ours(importPath)
 }
 
-// packages asks go list. go test does not see that its answer has changed and may repeat an old result of these
-// tests; "make check" runs them anew.
-var packages = sync.OnceValues(func() ([]pkg, error) {
+// packages asks go list. go test does not see that its answer has changed and may repeat an old result;
+// "make check" runs the test anew.
+func packages(t *testing.T) []pkg {
+	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,TestImports,XTestImports,IgnoredGoFiles", "./...").Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
-		return nil, errors.New(string(failed.Stderr))
-	}
-	if err != nil {
-		return nil, err
+		t.Fatalf("go list: %s", failed.Stderr)
 	}
 	var all []pkg
-	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+	for dec := json.NewDecoder(bytes.NewReader(out)); err == nil; {
 		var p pkg
-		if err := dec.Decode(&p); err == io.EOF {
-			return all, nil
-		} else if err != nil {
-			return nil, err
+		if err = dec.Decode(&p); err == nil {
+			all = append(all, p)
 		}
-		all = append(all, p)
 	}
-})
-
-func listPackages(t *testing.T) []pkg {
-	t.Helper()
-	all, err := packages()
-	if err != nil || len(all) < 10 {
-		t.Fatalf("go list found %d packages: %v", len(all), err)
+	if err != io.EOF || len(all) < 10 {
+		t.Fatalf("go list named %d packages: %v", len(all), err)
 	}
 	return all
 }
 
-// wallOf returns the row that p belongs to.
-func wallOf(t *testing.T, p pkg) wall {
-	t.Helper()
-	i := slices.IndexFunc(walls, func(w wall) bool { return w.holds(p.place()) })
-	if i < 0 {
-		t.Fatalf("%s is in no row of the walls above; place it", p.place())
+func TestImports(t *testing.T) {
+	all := packages(t)
+	for name, test := range map[string]func(*testing.T, []pkg){
+		"every package has a place and every place a package":          everyPackageHasAPlace,
+		"no package imports one of ours beyond its wall":               noPackageImportsOursBeyondItsWall,
+		"no package reaches a module of others beyond its wall":        noPackageReachesOthersBeyondItsWall,
+		"the fake vendor imports nothing of ours, in its tests either": theOracleKnowsNothingOfOurs,
+		"every file is seen": everyFileIsSeen,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, all) })
 	}
-	return walls[i]
 }
 
-func TestEveryPackageHasAPlaceAndEveryPlaceAPackage(t *testing.T) {
-	all := listPackages(t)
+// wallOf returns the row that p belongs to.
+func wallOf(p pkg) (w wall, ok bool) {
+	i := slices.IndexFunc(walls, func(w wall) bool { return w.holds(p.place()) })
+	if i < 0 {
+		return wall{}, false
+	}
+	return walls[i], true
+}
+
+func everyPackageHasAPlace(t *testing.T, all []pkg) {
 	for _, p := range all {
-		t.Run(p.place(), func(t *testing.T) { wallOf(t, p) })
+		if _, ok := wallOf(p); !ok {
+			t.Errorf("%s is in no row of the walls; place it", p.place())
+		}
 	}
 	for _, w := range walls {
-		exact := !strings.ContainsAny(w.place, "*") && !strings.HasSuffix(w.place, "/...")
+		exact := !strings.Contains(w.place, "*") && !strings.HasSuffix(w.place, "/...")
 		if exact && !slices.ContainsFunc(all, func(p pkg) bool { return p.place() == w.place }) {
 			t.Errorf("no package is at %s; take the row away", w.place)
 		}
 	}
 }
 
-func TestNoPackageImportsOneOfOursBeyondItsWall(t *testing.T) {
-	for _, p := range listPackages(t) {
-		t.Run(p.place(), func(t *testing.T) {
-			w := wallOf(t, p)
-			for _, imported := range p.Imports {
-				if ours(imported) && !slices.Equal(w.ours, anything) && !slices.Contains(w.ours, place(imported)) {
-					t.Errorf("imports %s; %s may import %v", place(imported), w.place, w.ours)
-				}
+func noPackageImportsOursBeyondItsWall(t *testing.T, all []pkg) {
+	for _, p := range all {
+		w, _ := wallOf(p)
+		for _, imported := range p.Imports {
+			if ours(imported) && !slices.Equal(w.ours, anything) && !slices.Contains(w.ours, place(imported)) {
+				t.Errorf("%s imports %s; it may import %v", p.place(), place(imported), w.ours)
 			}
-		})
+		}
 	}
 }
 
 // The library reaches no vendor's SDK, and importing the root reaches no Redis client and no database driver.
-func TestNoPackageReachesAModuleBeyondItsWall(t *testing.T) {
-	for _, p := range listPackages(t) {
-		t.Run(p.place(), func(t *testing.T) {
-			w := wallOf(t, p)
-			for _, dep := range p.Deps {
-				allowed := slices.Equal(w.reaches, anything) || slices.ContainsFunc(w.reaches, func(m string) bool {
-					return dep == m || strings.HasPrefix(dep, m+"/")
-				})
-				if others(dep) && !allowed {
-					t.Errorf("reaches %s; %s may reach %v", dep, w.place, w.reaches)
-				}
+func noPackageReachesOthersBeyondItsWall(t *testing.T, all []pkg) {
+	for _, p := range all {
+		w, _ := wallOf(p)
+		for _, dep := range p.Deps {
+			allowed := slices.Equal(w.reaches, anything) || slices.ContainsFunc(w.reaches, func(m string) bool {
+				return dep == m || strings.HasPrefix(dep, m+"/")
+			})
+			if others(dep) && !allowed {
+				t.Errorf("%s reaches %s; it may reach %v", p.place(), dep, w.reaches)
 			}
-		})
+		}
 	}
 }
 
-// The fake vendor tells right from wrong by itself, in its own tests too: it may not ask the code that it judges.
-func TestTheOracleImportsNothingOfOursInItsTestsEither(t *testing.T) {
-	for _, p := range listPackages(t) {
+// The fake vendor tells right from wrong by itself: it may not ask the code that it judges.
+func theOracleKnowsNothingOfOurs(t *testing.T, all []pkg) {
+	for _, p := range all {
 		if p.place() != "internal/fakevendor" {
 			continue
 		}
@@ -197,8 +196,8 @@ func TestTheOracleImportsNothingOfOursInItsTestsEither(t *testing.T) {
 }
 
 // A file that this platform does not build is one whose imports the other tests do not see.
-func TestEveryFileIsSeen(t *testing.T) {
-	for _, p := range listPackages(t) {
+func everyFileIsSeen(t *testing.T, all []pkg) {
+	for _, p := range all {
 		for _, file := range p.IgnoredGoFiles {
 			if !strings.HasSuffix(file, "_test.go") {
 				t.Errorf("%s/%s is not built here; have these tests run go list for its platform too", p.place(), file)

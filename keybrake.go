@@ -173,8 +173,14 @@ func (b *Brake) Client() *http.Client {
 	return &http.Client{
 		Transport:     b.Transport(nil),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       b.cfg.CallTimeout + 2*(b.cfg.LedgerTimeout+b.cfg.AuditTimeout),
+		Timeout:       b.longest(),
 	}
+}
+
+// longest is more than all the steps of a call may take together, so that a call that still runs is not taken for
+// one in doubt.
+func (b *Brake) longest() time.Duration {
+	return 2*b.cfg.CallTimeout + 6*(b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
 }
 
 // Transport returns a transport over base, or over Config.Base when base is nil.

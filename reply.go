@@ -102,6 +102,7 @@ func (a *attempt) resent() bool {
 func (a *attempt) replyHeader() http.Header {
 	header := http.Header{}
 	for name, values := range a.landing.Header {
+		name = http.CanonicalHeaderKey(name)
 		if name == "Set-Cookie" || name == "Alt-Svc" || strings.HasPrefix(name, "Keybrake-") {
 			continue
 		}

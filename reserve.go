@@ -93,9 +93,7 @@ func (a *attempt) request() ledger.Request {
 		Object:    a.object(a.bound.Object),
 		Read:      a.free(),
 		Probing:   a.bound.Probe != nil,
-		// Longer than every step after the reserve may take together, so that a call that still runs is not taken for
-		// one in doubt.
-		Deadline: 2*a.cfg.CallTimeout + 6*(a.cfg.LedgerTimeout+a.cfg.AuditTimeout) + time.Minute,
+		Deadline:  a.longest() + time.Minute,
 	}
 	if a.protected() {
 		r.Claim = &ledger.Claim{ID: a.idempotency(), Fingerprint: a.fingerprint(), Memory: row.KeyMemory}
@@ -245,8 +243,12 @@ func (a *attempt) dropRefused(status int) {
 	}
 }
 
-// release gives the hold back: nothing that costs was sent. When that fails the hold stands, which is safe.
+// release gives the hold back: nothing that costs was sent. When that fails the hold stands, which is safe. A free
+// read holds nothing.
 func (a *attempt) release(unsent bool) {
+	if a.free() {
+		return
+	}
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
 	if err := a.permit.Release(ctx, unsent); err != nil {

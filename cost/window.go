@@ -24,7 +24,8 @@ func (w Window) Valid() bool { return w == Lifetime || w == Hour || w == Day || 
 // epoch and its end is the zero Time. Days and months follow the calendar of zone, so a day may have 23 or
 // 25 hours where the clocks change; an hour is an hour of elapsed time since its zone's full hour.
 //
-// As now goes on, the start never goes back, and the windows of days and months leave no gap.
+// In no zone of the tz database, from 1970 on, does the start go back as now goes on; and where a day or month
+// ends, the next one starts.
 func (w Window) Bounds(now time.Time, zone *time.Location) (start, end time.Time) {
 	local := now.In(zone)
 	y, m, d := local.Date()
@@ -43,10 +44,13 @@ func (w Window) Bounds(now time.Time, zone *time.Location) (start, end time.Time
 	return time.Unix(0, 0), time.Time{}
 }
 
-// between returns the two borders that now lies between. It starts at border 0 and looks further on, because a
-// clock that goes back over midnight shows the day before once more, when the next one has begun.
+// between returns the two borders that now lies between. They are 0 and 1, nearly always: a clock that goes back
+// over midnight shows one day's date in the middle of the other.
 func between(now time.Time, border func(n int) time.Time) (start, end time.Time) {
 	start, end = border(0), border(1)
+	for n := -1; now.Before(start); n-- {
+		start, end = border(n), start
+	}
 	for n := 2; !now.Before(end); n++ {
 		start, end = end, border(n)
 	}

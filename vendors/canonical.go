@@ -48,6 +48,8 @@ func lower(s string) string {
 // canonicalRequest refuses a request whose line or framing could mean something else to the vendor than to us.
 func canonicalRequest(req *http.Request) error {
 	switch {
+	case req.Method != "" && !methodName.MatchString(req.Method):
+		return Refuse(reason.RequestInvalid, "the method is not of upper-case letters")
 	case req.URL.RawPath != "":
 		return Refuse(reason.RequestInvalid, "the path contains an escape; no operation's path needs one")
 	case len(req.URL.Path) > maxPath || len(req.URL.RawQuery) > maxQuery:

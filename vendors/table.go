@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/reason"
 )
 
@@ -17,6 +18,7 @@ type Table struct {
 	rows  []row
 	names map[string]*Operation
 }
+
 
 type row struct {
 	vendor *Vendor
@@ -91,6 +93,11 @@ func (t *Table) add(v *Vendor, op *Operation) error {
 	if err != nil {
 		return fmt.Errorf("vendors: %s: %w", op.Name, err)
 	}
+	for _, r := range t.rows {
+		if r.op.Method == op.Method && r.op.Host == op.Host && r.op.Path == op.Path {
+			return fmt.Errorf("vendors: %s and %s are one path, %s %s", r.op.Name, op.Name, op.Method, op.Path)
+		}
+	}
 	t.hosts[op.Host] = v
 	t.rows = append(t.rows, row{v, op, path, ids})
 	if t.names[op.Name] == nil {
@@ -99,12 +106,24 @@ func (t *Table) add(v *Vendor, op *Operation) error {
 	return nil
 }
 
+var (
+	hostName   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	methodName = regexp.MustCompile(`^[A-Z]+$`)
+)
+
+// check refuses what would never match, because somebody relies on it, and what would match with no price.
 func (op *Operation) check(vendor string) error {
 	switch {
 	case !strings.HasPrefix(op.Name, vendor+"."):
 		return fmt.Errorf("vendors: operation %q does not start with %q", op.Name, vendor+".")
-	case op.Class == "":
-		return fmt.Errorf("vendors: %s has no class", op.Name)
+	case cost.Pattern(op.Name).Valid() != nil || strings.HasSuffix(op.Name, "*"):
+		return fmt.Errorf("vendors: operation %q is not a name that a policy can write", op.Name)
+	case !hostName.MatchString(op.Host):
+		return fmt.Errorf("vendors: %s: %q is not a host name in lower case, without a port", op.Name, op.Host)
+	case !methodName.MatchString(op.Method):
+		return fmt.Errorf("vendors: %s: %q is not a method in upper case", op.Name, op.Method)
+	case !op.Class.valid():
+		return fmt.Errorf("vendors: %s: %q is not a class", op.Name, op.Class)
 	case op.Class.Paid() && op.Bound == nil && op.HardDeny == "":
 		return fmt.Errorf("vendors: %s is of class %s and has no Bound", op.Name, op.Class)
 	case op.Class == Read && op.Method != http.MethodGet:
@@ -128,7 +147,11 @@ func compile(template string) (*regexp.Regexp, []string, error) {
 		if loc[4] >= 0 {
 			prefix = rest[loc[4]:loc[5]]
 		}
-		ids = append(ids, rest[loc[2]:loc[3]])
+		id := rest[loc[2]:loc[3]]
+		if slices.Contains(ids, id) {
+			return nil, nil, fmt.Errorf("path %q has two ids called %s", template, id)
+		}
+		ids = append(ids, id)
 		expr.WriteString(regexp.QuoteMeta(rest[:loc[0]]) + "(" + prefix + "[A-Za-z0-9_-]{1,255})")
 		rest = rest[loc[1]:]
 	}
@@ -200,29 +223,43 @@ func (t *Table) read(v *Vendor, host string, req *http.Request, body []byte) (*C
 	return c, c.readParams(req.URL.RawQuery, req.Header.Get("Content-Type"), body)
 }
 
-func (t *Table) match(host, method, path string) (*Operation, map[string]string) {
+// match finds the first row that fits, unless one that is denied for good fits too: that beats every other, in
+// whatever order they stand.
+func (t *Table) match(host, method, path string) (op *Operation, ids map[string]string) {
 	for _, r := range t.rows {
-		if r.op.Host != host || r.op.Method != method {
+		if r.op.Host != host || r.op.Method != method || op != nil && r.op.HardDeny == "" {
 			continue
 		}
 		m := r.path.FindStringSubmatch(path)
 		if m == nil {
 			continue
 		}
-		ids := map[string]string{}
+		op, ids = r.op, map[string]string{}
 		for i, name := range r.ids {
 			ids[name] = m[i+1]
 		}
-		return r.op, ids
+		if op.HardDeny != "" {
+			break
+		}
 	}
-	return nil, nil
+	return op, ids
 }
 
-// route is a path for a message: its ids shortened away, at most 80 bytes, so that a refusal carries nothing
-// that an agent put there on purpose.
+// plainSegment matches a part of a path that looks like the API's own: a word, a version.
+var plainSegment = regexp.MustCompile(`^([A-Za-z_-]{0,32}(\.(json|csv|xml))?|v[0-9]|[0-9]{4}-[0-9]{2}-[0-9]{2})$`)
+
+// route is a path for a message, at most 83 bytes. Other parts than the API's own are left out: an id may be a
+// phone number or an address, and records hold neither.
 func route(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if !plainSegment.MatchString(part) {
+			parts[i] = "*"
+		}
+	}
+	path = strings.Join(parts, "/")
 	if len(path) > 80 {
-		path = path[:80] + "…"
+		path = path[:80] + "..."
 	}
 	return path
 }

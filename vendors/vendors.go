@@ -10,6 +10,7 @@ package vendors
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -73,6 +74,11 @@ const (
 	Control Class = "control" // changes destinations, limits, keys
 	Test    Class = "test"    // the vendor's test helpers
 )
+
+// valid reports whether c is one of the classes above. A class that is misspelt would not be Paid.
+func (c Class) valid() bool {
+	return slices.Contains([]Class{Read, Free, Edit, Commit, Charge, Outflow, Fee, Release, Control, Test}, c)
+}
 
 // Paid reports whether operations of class c can cost, so that unknown parameters are refused, a bound is
 // demanded, and a policy that allows them needs a budget.

@@ -105,8 +105,8 @@ func open(body []byte, live bool, keys map[[kidLen]byte]ed25519.PublicKey) ([]by
 	}
 	kid := [kidLen]byte(body[1:])
 	claims, sig := body[head:head+n], body[head+n:]
-	pub, ok := keys[kid]
-	if !ok || !ed25519.Verify(pub, signed(live, kid, claims), sig) {
+	pub := keys[kid]
+	if len(pub) != ed25519.PublicKeySize || !ed25519.Verify(pub, signed(live, kid, claims), sig) {
 		return nil, ErrUntrusted
 	}
 	return claims, nil
