@@ -69,7 +69,7 @@ fuzz:
 	while IFS=: read -r file func; do \
 		target=$${func#func }; target=$${target%%(*}; \
 		echo "== $$file: $$target for $(FUZZTIME)"; \
-		(cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || failed=1; \
+		(cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . </dev/null) || failed=1; \
 	done < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*(' . | sort); \
 	[[ -z $$failed ]]
 

@@ -194,11 +194,11 @@ func (b *Brake) checkCredentials(ctx context.Context, g Grant) error {
 	for _, vendor := range slices.Sorted(maps.Keys(g.Credentials)) {
 		v := b.vendors[vendor]
 		if v == nil {
-			errs = append(errs, fmt.Errorf("Credentials[%q]: no such vendor in Config.Vendors", vendor))
+			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: no such vendor in Config.Vendors", vendor))
 			continue
 		}
 		if _, err := b.placement(ctx, v, g.Credentials[vendor], g.Live); err != nil {
-			errs = append(errs, fmt.Errorf("Credentials[%q]: %w", vendor, err))
+			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: %w", vendor, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -237,16 +237,16 @@ func (b *Brake) checkBudgets(ctx context.Context, g *Grant) error {
 		}
 		row, err := b.cfg.Ledger.Budget(ctx, g.Tenant, want.Scope)
 		if errors.Is(err, ledger.ErrNoBudget) {
-			return fmt.Errorf("Policy.budgets[%d]: tenant %s has no shared budget %q; make it with Brake.SetBudget first", i, g.Tenant, want.Scope)
+			return fmt.Errorf("in Grant.Policy.budgets[%d]: tenant %s has no shared budget %q; make it with Brake.SetBudget first", i, g.Tenant, want.Scope)
 		}
 		if err != nil {
-			return fmt.Errorf("Policy.budgets[%d]: %w", i, err)
+			return fmt.Errorf("in Grant.Policy.budgets[%d]: %w", i, err)
 		}
 		if want.Limit.IsZero() {
 			continue
 		}
 		if got := bookOf(want); !ledger.SameCount(row, got) {
-			return fmt.Errorf("Policy.budgets[%d]: shared budget %q counts %s by %s there, and %s by %s in this policy; the row decides, so write the same or policy.Scoped(%q)",
+			return fmt.Errorf("in Grant.Policy.budgets[%d]: shared budget %q counts %s by %s there, and %s by %s in this policy; the row decides, so write the same or policy.Scoped(%q)",
 				i, want.Scope, describe(row), row.Window, describe(got), got.Window, want.Scope)
 		}
 		if want.Limit.Value >= row.Limit {
@@ -279,7 +279,7 @@ func (b *Brake) checkRules(ctx context.Context, g Grant) error {
 	var errs []error
 	for i, r := range g.Policy.Allow {
 		if err := b.checkRule(r, g.Credentials, budgets); err != nil {
-			errs = append(errs, fmt.Errorf("Policy.allow[%d]: %w", i, err))
+			errs = append(errs, fmt.Errorf("in Grant.Policy.allow[%d]: %w", i, err))
 		}
 	}
 	return errors.Join(errs...)

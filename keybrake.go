@@ -109,6 +109,7 @@ func (c Config) missing() error {
 		}
 	}
 	need(c.Issuer != nil || len(c.Verify) > 0, "Config.Issuer and Config.Verify are both unset, so every vault key would be refused; set one")
+	need(c.Issuer == nil || c.Issuer.private != nil, "Config.Issuer has no key; make it with NewIssuer or IssuerFrom")
 	need(c.Ledger != nil, "Config.Ledger is nil; use redisledger.New for processes that share a budget, memory.New within one")
 	need(len(c.Vendors) > 0, "Config.Vendors is empty, so every call would be refused; add kbstripe.New(nil) or another")
 	need(c.Credentials != nil, "Config.Credentials is nil; use credentials.Env or another source")
@@ -136,12 +137,11 @@ func (c Config) complete() Config {
 	return c
 }
 
-// debugged refuses to run where net/http prints every header it sends, the real credential among them.
+// debugged refuses to run where net/http prints every header it sends, the real credential among them. It reads
+// GODEBUG as net/http does: wherever the setting stands in it.
 func debugged(godebug string) error {
-	for setting := range strings.SplitSeq(godebug, ",") {
-		if level, ok := strings.CutPrefix(setting, "http2debug="); ok && level != "0" {
-			return errors.New("GODEBUG has http2debug, which prints the real credential; unset it")
-		}
+	if strings.Contains(godebug, "http2debug=1") || strings.Contains(godebug, "http2debug=2") {
+		return errors.New("GODEBUG has http2debug, which prints the real credential; unset it")
 	}
 	return nil
 }

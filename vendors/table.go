@@ -19,7 +19,6 @@ type Table struct {
 	names map[string]*Operation
 }
 
-
 type row struct {
 	vendor *Vendor
 	op     *Operation
@@ -220,7 +219,16 @@ func (t *Table) read(v *Vendor, host string, req *http.Request, body []byte) (*C
 	if err := c.readHeaders(v, req.Header); err != nil {
 		return c, err
 	}
-	return c, c.readParams(req.URL.RawQuery, req.Header.Get("Content-Type"), body)
+	headers := len(c.Params)
+	if err := c.readParams(req.URL.RawQuery, req.Header.Get("Content-Type"), body); err != nil {
+		return c, err
+	}
+	for _, p := range c.Params[headers:] {
+		if slices.Contains(v.RedirectHeaders, p.Name) { // would be taken for the header, which is not sent
+			return c, &Refusal{Code: reason.ParamInvalid, Param: p.Name, Detail: "this is the name of a header; send it as one"}
+		}
+	}
+	return c, nil
 }
 
 // match finds the first row that fits, unless one that is denied for good fits too: that beats every other, in

@@ -9,6 +9,7 @@ package vendors
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -288,3 +289,12 @@ func (Placement) String() string { return "[credential]" }
 
 // GoString hides the credential.
 func (Placement) GoString() string { return "[credential]" }
+
+// Format hides the credential under every verb.
+func (Placement) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[credential]") }
+
+// MarshalText hides the credential from encoders.
+func (Placement) MarshalText() ([]byte, error) { return []byte("[credential]"), nil }
+
+// LogValue hides the credential from slog.
+func (Placement) LogValue() slog.Value { return slog.StringValue("[credential]") }

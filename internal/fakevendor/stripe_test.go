@@ -14,8 +14,8 @@ func TestPaymentIntentLife(t *testing.T) {
 	s := start(t)
 	sc := stripeOf(s, stripeKey)
 	pi, err := sc.PaymentIntents.New(&stripe.PaymentIntentParams{
-		Params: stripe.Params{Metadata: map[string]string{"run": "run_42"}},
-		Amount: stripe.Int64(5000), Currency: stripe.String("usd"), CaptureMethod: stripe.String("manual"),
+		Metadata: map[string]string{"run": "run_42"},
+		Amount:   stripe.Int64(5000), Currency: stripe.String("usd"), CaptureMethod: stripe.String("manual"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestCustomersAreListedSearchedAndDeleted(t *testing.T) {
 	var ids []string
 	for _, run := range []string{"a", "b", "a"} {
 		cus, err := sc.Customers.New(&stripe.CustomerParams{
-			Params: stripe.Params{Metadata: map[string]string{"run": run}}, Email: stripe.String(run + "@example.com"),
+			Metadata: map[string]string{"run": run}, Email: stripe.String(run + "@example.com"),
 		})
 		if err != nil {
 			t.Fatal(err)
