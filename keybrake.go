@@ -118,6 +118,7 @@ func (c Config) missing() error {
 		need(len(pub) == ed25519.PublicKeySize, fmt.Sprintf("Config.Verify[%d] has %d bytes, not %d", i, len(pub), ed25519.PublicKeySize))
 	}
 	need(min(c.CallTimeout, c.LedgerTimeout, c.AuditTimeout, c.MaxTTL) >= 0 && min(c.MaxBody, c.MaxReply) >= 0, "a timeout or size in Config is negative")
+	need(max(c.MaxBody, c.MaxReply) <= 1<<30, "Config.MaxBody or MaxReply is above 1 GiB; it is held in memory")
 	return errors.Join(errs...)
 }
 

@@ -53,7 +53,7 @@ func NewTable(vs []Vendor) (*Table, error) {
 }
 
 // own are the request headers that the brake writes itself. An adapter that had one copied would send the vault
-// key out, or let the agent say how the request is read.
+// key out, or let the agent say how request and reply are read.
 var own = []string{
 	"Authorization", "Proxy-Authorization", "Cookie", "Idempotency-Key",
 	"Content-Type", "Content-Encoding", "Content-Length", "Accept-Encoding",
@@ -106,7 +106,7 @@ func (t *Table) add(v *Vendor, op *Operation) error {
 }
 
 var (
-	hostName   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	hostName   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*$`)
 	methodName = regexp.MustCompile(`^[A-Z]+$`)
 )
 

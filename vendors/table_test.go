@@ -289,7 +289,8 @@ func TestIdentifyNamesTheOperation(t *testing.T) {
 		{"GET", "/v1/reports/", "operation_unknown", nil},
 		{"GET", "/prefix/v1/things", "operation_unknown", nil},
 		{"GET", "/V1/Things", "operation_unknown", nil},
-		{"GET", "/mails", "operation_unknown", nil}, // of another host
+		{"POST", "/mails", "operation_unknown", nil}, // of another host
+		{"POST", "https://mail.acme.example/v1/things", "operation_unknown", nil},
 	} {
 		req, body := request(t, tt.method, tt.target, "")
 		if got := verdict(t, req, body); got != tt.want {

@@ -162,20 +162,29 @@ func (p *permit) Probe(ctx context.Context, out Outgoing) Landing {
 	return p.send(ctx, out)
 }
 
+// stale also compares wall clocks: the monotonic one stands still while a machine sleeps.
+func (p *permit) stale(now time.Time) bool {
+	return now.After(p.useBy) || now.Round(0).After(p.useBy.Round(0))
+}
+
 func (p *permit) send(ctx context.Context, out Outgoing) Landing {
-	if time.Now().After(p.useBy) {
+	if p.stale(time.Now()) {
 		return Landing{Err: ErrStale, Unsent: true}
 	}
 	if err := ctx.Err(); err != nil {
 		return Landing{Err: err, Unsent: true}
 	}
-	var touched atomic.Bool // a connection was obtained: from here on nothing proves that no byte left
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
+	var asked, touched atomic.Bool // a connection was asked for, was obtained: from then on nothing proves that no byte left
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { touched.Store(true) },
+	}
 	req := out.request(httptrace.WithClientTrace(quiet{ctx}, trace))
 	resp, err := roundTrip(p.gate.base, req)
 	if err != nil {
-		// Fails closed: a base that is not net/http's own does not tell when it sends, so its errors prove nothing.
-		return Landing{Err: err, Unsent: p.gate.proves && !touched.Load()}
+		// Fails closed: a base that is not net/http's own does not tell when it sends, nor does a protocol registered
+		// with one that is, which never asks for a connection. Their errors prove nothing.
+		return Landing{Err: err, Unsent: p.gate.proves && asked.Load() && !touched.Load()}
 	}
 	return p.gate.land(resp)
 }
@@ -228,13 +237,52 @@ func (g *Gate) land(resp *http.Response) Landing {
 	if l.Header == nil {
 		l.Header = http.Header{}
 	}
-	l.Body, l.Cut = io.ReadAll(io.LimitReader(resp.Body, g.maxReply+1))
+	body := &contained{body: resp.Body}
+	l.Body, l.Cut = io.ReadAll(io.LimitReader(body, g.maxReply+1))
 	if int64(len(l.Body)) > g.maxReply && l.Cut == nil {
-		l.Rest = resp.Body
+		l.Rest = body
 		return l
 	}
-	resp.Body.Close()
+	if err := body.Close(); l.Cut == nil && errors.Is(err, errBody) {
+		l.Cut = err
+	}
 	return l
+}
+
+// contained is a reply's body whose base transport may do what it likes: a panic, or a count that cannot be, is
+// errBody. The panic's value may hold the request, as in roundTrip.
+type contained struct {
+	body  io.ReadCloser
+	empty int // reads in a row that gave nothing
+}
+
+var errBody = errors.New("flight: the reply's body panicked or lied about its length")
+
+func (c *contained) Read(p []byte) (n int, err error) {
+	defer contain(&err)
+	n, err = c.body.Read(p)
+	switch {
+	case n < 0 || n > len(p):
+		return 0, errBody
+	case n > 0 || err != nil || len(p) == 0:
+		c.empty = 0
+	default:
+		if c.empty++; c.empty > 100 {
+			return 0, io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+func (c *contained) Close() (err error) {
+	defer contain(&err)
+	return c.body.Close()
+}
+
+func contain(err *error) {
+	if recover() != nil {
+		*err = errBody
+	}
 }
 
 // quiet passes a context's end on and hides its values: a caller's httptrace would otherwise be shown the
