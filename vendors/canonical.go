@@ -2,6 +2,7 @@ package vendors
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/keybrake/keybrake-go/reason"
@@ -54,7 +55,9 @@ func canonicalRequest(req *http.Request) error {
 		return Refuse(reason.RequestInvalid, "the path contains an escape; no operation's path needs one")
 	case len(req.URL.Path) > maxPath || len(req.URL.RawQuery) > maxQuery:
 		return Refuse(reason.RequestInvalid, "the URL is too long")
-	case len(req.TransferEncoding) > 0:
+	case len(req.TransferEncoding) > 0 && !slices.Equal(req.TransferEncoding, []string{"chunked"}):
+		// "chunked" is how a server's request says that its body came without a length. It is read whole, and goes out
+		// with one.
 		return Refuse(reason.RequestInvalid, "the request sets its own transfer encoding")
 	case len(req.Trailer) > 0:
 		return Refuse(reason.RequestInvalid, "the request declares trailers")

@@ -72,6 +72,8 @@ func TestRequestLineAndFraming(t *testing.T) {
 		"a path without a slash":     {func(r *http.Request) { r.URL.Path = "v1/things" }, "request_invalid"},
 		"no path":                    {func(r *http.Request) { r.URL.Path = "" }, "request_invalid"},
 		"its own transfer encoding":  {func(r *http.Request) { r.TransferEncoding = []string{"identity"} }, "request_invalid"},
+		"two transfer encodings":     {func(r *http.Request) { r.TransferEncoding = []string{"gzip", "chunked"} }, "request_invalid"},
+		"a body that came in chunks": {func(r *http.Request) { r.TransferEncoding = []string{"chunked"} }, "acme.things.list"},
 		"a trailer":                  {func(r *http.Request) { r.Trailer = http.Header{"X": nil} }, "request_invalid"},
 		"a long path":                {func(r *http.Request) { r.URL.Path = "/v1/reports/" + strings.Repeat("x", 2048) }, "request_invalid"},
 		"a long query":               {func(r *http.Request) { r.URL.RawQuery = "a=" + strings.Repeat("x", 16<<10) }, "request_invalid"},

@@ -33,5 +33,4 @@ func rewrite(r *httputil.ProxyRequest) {
 		RawQuery: r.In.URL.RawQuery, // as it came; ReverseProxy has dropped what it could not parse
 	}
 	r.Out.Host = r.Out.URL.Host
-	r.Out.TransferEncoding = nil // how the body came, which is chunked from stripe-go, is not how it goes
 }
