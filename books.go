@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
@@ -87,19 +88,33 @@ type Resolution struct {
 // found is no proof of it.
 func NotExecuted() Resolution { return Resolution{verdict: "not executed"} }
 
-// Executed says that the vendor executed the call at this cost, which is booked, also above what was held.
+// Executed says that the vendor executed the call at this cost, which is booked, also above what was held. Amounts
+// are in micro-units: 20 USD of a refund are cost.Line{Meter: cost.Outflow, Currency: "USD", Amount: 20_000_000}. A
+// cost of nothing has to be said as such, with a line of zero.
 func Executed(actual ...cost.Line) Resolution { return Resolution{verdict: "executed", actual: actual} }
+
+// ExecutedAsHeld says that the vendor executed the call at what is held for it.
+func ExecutedAsHeld() Resolution { return Resolution{verdict: "executed as held"} }
 
 // Resolve ends the doubt about a reservation. A call that may still be in flight is refused. The record is
 // written first.
 func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resolution) error {
-	if r.verdict == "" {
-		return errors.New("keybrake: resolve: the resolution says nothing; use NotExecuted or Executed")
+	switch {
+	case r.verdict == "":
+		return errors.New("keybrake: resolve: the resolution says nothing; use NotExecuted, ExecutedAsHeld or Executed")
+	case r.verdict == Executed().verdict && len(r.actual) == 0:
+		return errors.New("keybrake: resolve: executed at which cost? Give Executed its lines, or use ExecutedAsHeld")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
 	defer cancel()
 	h, err := b.doubted(ctx, tenant, reservation)
 	if err != nil {
+		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
+	}
+	if r.verdict == ExecutedAsHeld().verdict {
+		r.actual = b.heldOf(h)
+	}
+	if err := b.checkActual(h, r.actual); err != nil {
 		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
 	}
 	record := audit.Record{Tenant: tenant, Key: h.Key, Operation: h.Operation, Reservation: h.ID, Actual: r.actual, Detail: "resolved by a person: " + r.verdict}
@@ -139,6 +154,58 @@ func (b *Brake) doubted(ctx context.Context, tenant, id string) (ledger.Hold, er
 		return b.cfg.Ledger.Find(ctx, tenant, id)
 	}
 	return h, fmt.Errorf("it may be in flight until %s", h.Deadline.UTC().Format("2006-01-02T15:04:05Z"))
+}
+
+// meter is the one on which the operation of a hold costs money.
+func (b *Brake) meter(h ledger.Hold) cost.Meter {
+	if row := b.table.Lookup(h.Operation); row != nil {
+		return row.Class.Meter()
+	}
+	for _, e := range h.Entries {
+		if e.Meter.Money() && e.Meter != cost.Spend {
+			return e.Meter
+		}
+	}
+	return cost.Charge
+}
+
+// heldOf is what a hold counts: of several budgets that count the same, the one that holds most.
+func (b *Brake) heldOf(h ledger.Hold) []cost.Line {
+	var lines []cost.Line
+	for _, e := range h.Entries {
+		l := cost.Line{Meter: e.Meter, Currency: e.Currency, Amount: e.Held + e.Booked}
+		switch {
+		case e.Meter == cost.Calls:
+			continue // counted at the reserve
+		case e.Meter.Money():
+			l.Meter = b.meter(h)
+		}
+		same := slices.IndexFunc(lines, func(o cost.Line) bool { return o.Meter == l.Meter && o.Currency == l.Currency })
+		if same < 0 {
+			lines = append(lines, l)
+		} else {
+			lines[same].Amount = max(lines[same].Amount, l.Amount)
+		}
+	}
+	return lines
+}
+
+// checkActual refuses a cost that the operation cannot have, or that no budget of the hold counts: booked, it would
+// be lost.
+func (b *Brake) checkActual(h ledger.Hold, actual []cost.Line) error {
+	for _, l := range actual {
+		if err := l.Valid(); err != nil {
+			return err
+		}
+		if l.Meter.Money() && l.Meter != b.meter(h) {
+			return fmt.Errorf("%s costs on the meter %s, not %s", h.Operation, b.meter(h), l.Meter)
+		}
+		counted := func(e ledger.Entry) bool { return e.Meter.Counts(l.Meter) && e.Currency == l.Currency }
+		if l.Meter == cost.Calls || !slices.ContainsFunc(h.Entries, counted) {
+			return fmt.Errorf("no budget of the reservation counts %v; give the cost on the meters and in the currency of its budgets", l)
+		}
+	}
+	return nil
 }
 
 func (b *Brake) resolveHold(ctx context.Context, h ledger.Hold, r Resolution) error {

@@ -12,20 +12,28 @@ import (
 // A Selector says whose calls to stop. The zero Selector is an error.
 type Selector struct{ control ledger.Control }
 
+// by selects what one name stands for. Without the name it would select all of the tenant, so it selects nothing.
+func by(name string, c ledger.Control) Selector {
+	if name == "" {
+		return Selector{}
+	}
+	return Selector{c}
+}
+
 // ByKey selects one vault key, by its id.
-func ByKey(tenant, id string) Selector { return Selector{ledger.Control{Tenant: tenant, Key: id}} }
+func ByKey(tenant, id string) Selector { return by(id, ledger.Control{Tenant: tenant, Key: id}) }
 
 // ByRun selects all keys of a run.
-func ByRun(tenant, run string) Selector { return Selector{ledger.Control{Tenant: tenant, Run: run}} }
+func ByRun(tenant, run string) Selector { return by(run, ledger.Control{Tenant: tenant, Run: run}) }
 
 // ByAgent selects all keys of an agent.
 func ByAgent(tenant, agent string) Selector {
-	return Selector{ledger.Control{Tenant: tenant, Agent: agent}}
+	return by(agent, ledger.Control{Tenant: tenant, Agent: agent})
 }
 
 // ByLabel selects all keys that carry a label.
 func ByLabel(tenant, label string) Selector {
-	return Selector{ledger.Control{Tenant: tenant, Label: label}}
+	return by(label, ledger.Control{Tenant: tenant, Label: label})
 }
 
 // ByTenant selects all keys of a tenant.
@@ -33,7 +41,7 @@ func ByTenant(tenant string) Selector { return Selector{ledger.Control{Tenant: t
 
 // ByVendor selects a tenant's calls to one vendor.
 func ByVendor(tenant, vendor string) Selector {
-	return Selector{ledger.Control{Tenant: tenant, Vendor: vendor}}
+	return by(vendor, ledger.Control{Tenant: tenant, Vendor: vendor})
 }
 
 // ByVendorEverywhere selects every tenant's calls to one vendor.
@@ -75,6 +83,9 @@ func (b *Brake) Pause(ctx context.Context, s Selector) (ledger.Report, error) {
 
 // stop takes effect first and is recorded afterwards: a sink that is down must not keep an agent running.
 func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (ledger.Report, error) {
+	if err := s.check(verb); err != nil {
+		return ledger.Report{}, err
+	}
 	report, err := b.control(ctx, s, verb)
 	detail := string(verb) + " " + s.String()
 	if err != nil {
@@ -86,9 +97,13 @@ func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (ledger.
 	return report, err
 }
 
-// Resume undoes a pause of the same selector, and thaws a key that was frozen because the vendor took more than
-// its bound. It never undoes a revoke. The record is written first.
+// Resume undoes a pause of the same selector (one by run does not undo one by agent), and thaws a key that was frozen because the vendor took more than
+// its bound. It never undoes a revoke: of what is
+// revoked it changes nothing, without an error. The record is written first.
 func (b *Brake) Resume(ctx context.Context, s Selector) (ledger.Report, error) {
+	if err := s.check(ledger.Resume); err != nil {
+		return ledger.Report{}, err
+	}
 	if err := b.recordControl(ctx, s.record("resume "+s.String())); err != nil {
 		return ledger.Report{}, fmt.Errorf("keybrake: resume: the audit sink did not take the record, so nothing is resumed: %w", err)
 	}
@@ -97,14 +112,30 @@ func (b *Brake) Resume(ctx context.Context, s Selector) (ledger.Report, error) {
 
 func (b *Brake) control(ctx context.Context, s Selector, verb ledger.Verb) (ledger.Report, error) {
 	s.control.Verb = verb
-	if err := s.control.Valid(); err != nil {
-		return ledger.Report{}, fmt.Errorf("keybrake: %s: %w", verb, err)
-	}
 	report, err := b.cfg.Ledger.Control(ctx, s.control)
 	if err != nil {
 		return report, fmt.Errorf("keybrake: %s %s: %w", verb, s, err)
 	}
 	return report, nil
+}
+
+// check refuses what selects nothing, and what is no name: it would stop nothing, stand in records, and be a token
+// where somebody slips.
+func (s Selector) check(verb ledger.Verb) error {
+	c := s.control
+	c.Verb = verb
+	err := c.Valid()
+	for _, n := range []struct{ field, name string }{
+		{"the tenant", c.Tenant}, {"the key's id", c.Key}, {"the agent", c.Agent}, {"the run", c.Run}, {"the label", c.Label}, {"the vendor", c.Vendor},
+	} {
+		if err == nil && n.name != "" {
+			err = checkName(n.field, n.name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keybrake: %s: %w", verb, err)
+	}
+	return nil
 }
 
 func (s Selector) record(detail string) audit.Record {

@@ -1,6 +1,7 @@
 package keybrake
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -43,15 +44,7 @@ func (d *Denial) Unwrap() error { return d.cause }
 // Error is the denial for a log line.
 func (d *Denial) Error() string {
 	var b strings.Builder
-	verb := "refused"
-	if d.Reason == reason.InDoubt {
-		verb = "in doubt:"
-	}
-	b.WriteString(verb)
-	if d.Operation != "" {
-		b.WriteString(" " + d.Operation)
-	}
-	b.WriteString(": ")
+	b.WriteString(d.head())
 	switch {
 	case d.Budget != "" && d.Meter != "":
 		fmt.Fprintf(&b, "budget %s has %s left of %s, needs %s", d.Budget,
@@ -59,8 +52,6 @@ func (d *Denial) Error() string {
 		if !d.Reset.IsZero() {
 			b.WriteString("; resets " + d.Reset.UTC().Format("2006-01-02T15:04Z"))
 		}
-	case d.Param != "":
-		fmt.Fprintf(&b, "parameter %s: %s", d.Param, d.Detail)
 	case d.Detail != "":
 		b.WriteString(d.Detail)
 	default:
@@ -68,6 +59,22 @@ func (d *Denial) Error() string {
 		b.WriteString(entry.Sentence)
 	}
 	return b.String()
+}
+
+// head is what Error starts with.
+func (d *Denial) head() string {
+	head := "refused"
+	if d.Reason == reason.InDoubt {
+		head = "in doubt:"
+	}
+	if d.Operation != "" {
+		head += " " + d.Operation
+	}
+	head += ": "
+	if d.Param != "" {
+		head += "parameter " + d.Param + ": "
+	}
+	return head
 }
 
 func amount(n int64, c cost.Currency) string {
@@ -118,6 +125,9 @@ func (d *Denial) fromLedger(denied *ledger.Denied) {
 	if denied.Name != "" {
 		d.Detail = entry.Sentence + " (" + denied.Name + ")"
 	}
+	if d.Reason == reason.KeyRevoked && !strings.HasPrefix(denied.Name, "key:") {
+		d.Detail = denied.Name + " is revoked; this is final for the name, and keys issued later under it are stopped as well"
+	}
 	if len(denied.Shortfalls) == 0 {
 		return
 	}
@@ -162,13 +172,15 @@ func (d *Denial) marker() string {
 	return m + "]"
 }
 
+const markerAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+
 func parseMarker(s string) (*Denial, bool) {
 	start := strings.LastIndex(s, "[kbd_")
 	if start < 0 {
 		return nil, false
 	}
 	body, _, ok := strings.Cut(s[start+len("[kbd_"):], "]")
-	if !ok || len(body) > maxMarker {
+	if !ok || len(body) > maxMarker || strings.Trim(body, markerAlphabet) != "" {
 		return nil, false
 	}
 	fields := strings.Split(body, "__")
@@ -183,16 +195,39 @@ func parseMarker(s string) (*Denial, bool) {
 	for _, f := range fields[1:] {
 		d.set(f)
 	}
+	if detail := d.detailIn(s[:start]); detail != "" {
+		d.Detail = detail
+	}
 	return d, true
 }
 
-// set takes one field of a marker. A field that this version does not know is skipped.
+// detailIn finds the detail in the text before a marker, where [Denial.Error] has put it. stripe-go's errors are
+// JSON, so there it is escaped.
+func (d *Denial) detailIn(text string) string {
+	head := d.head()
+	at := strings.LastIndex(text, head)
+	if at < 0 || d.Budget != "" {
+		return ""
+	}
+	detail := strings.TrimSpace(text[at+len(head):])
+	var plain string
+	if json.Unmarshal([]byte(`"`+detail+`"`), &plain) == nil {
+		detail = plain
+	}
+	return clip(detail)
+}
+
+// set takes one field of a marker. A field that this version does not know is skipped, and so is a number that the
+// brake does not write.
 func (d *Denial) set(field string) {
 	if field == "" {
 		return
 	}
 	value := field[1:]
-	number, _ := strconv.ParseInt(value, 10, 64)
+	number, err := strconv.ParseInt(value, 10, 64)
+	if strings.Contains("lknr", field[:1]) && (err != nil || number > cost.Max) {
+		return
+	}
 	switch field[0] {
 	case 'b':
 		d.Budget = unescape(value)
@@ -207,7 +242,7 @@ func (d *Denial) set(field string) {
 	case 'n':
 		d.Need = number
 	case 'r':
-		d.Reset = time.Unix(number, 0).UTC()
+		d.Reset = time.Unix(min(number, 1<<37), 0).UTC() // in four digits of a year
 	case 'i':
 		d.Reservation = unescape(value)
 	case 'o':
@@ -230,6 +265,7 @@ func escape(s string) string {
 	return b.String()
 }
 
+// unescape undoes escape, less what would not stay on one line of a log: whoever writes a marker can write anything.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -242,5 +278,5 @@ func unescape(s string) string {
 		}
 		b.WriteByte(s[i])
 	}
-	return b.String()
+	return clip(b.String())
 }

@@ -34,8 +34,13 @@ func (a *attempt) forward() error {
 	if err := a.ctx.Err(); err != nil {
 		return &Denial{Reason: reason.Canceled, cause: err}
 	}
-	a.log().WarnContext(a.ctx, "keybrake: the vendor could not be reached", "host", a.call.Host, "error", a.scrubError(a.landing.Err))
-	return vendors.Refuse(reason.Unsent, "the vendor could not be reached; nothing was sent")
+	return a.unreachable(a.landing.Err)
+}
+
+// unreachable is the refusal for a request of which no byte left.
+func (a *attempt) unreachable(err error) error {
+	a.log().WarnContext(a.ctx, "keybrake: the vendor could not be reached", "host", a.call.Host, "error", a.scrubError(err))
+	return vendors.Refuse(reason.Unsent, "the vendor could not be reached; nothing was sent. Behind a proxy, set Config.Base")
 }
 
 // outgoing is a fresh request of the parts that were read. Form parameters of query and body go out as one

@@ -43,7 +43,8 @@ type attempt struct {
 	// reserve
 	secret    vendors.Placement
 	permit    flight.Permit
-	probed    bool // a byte left for the probe
+	probed    bool   // a byte left for the probe
+	looked    string // the vendor's id of what the probe reads
 	ledgerFor time.Duration
 
 	// forward
@@ -162,14 +163,20 @@ func (b *Brake) notReal(parts ...string) error {
 	if strings.HasPrefix(parts[0], token.Prefix) {
 		return nil
 	}
-	for _, v := range b.vendors {
-		for _, candidate := range [][]string{parts, parts[:1]} {
-			if _, err := v.Place(candidate); err == nil {
-				return vendors.Refuse(reason.KeyReal, "the request carries a credential of %s; agents hold vault keys alone, rotate it", v.Name)
-			}
-		}
+	if b.isCredential(parts...) || b.isCredential(parts[0]) {
+		return vendors.Refuse(reason.KeyReal, "the request carries a vendor's own credential; agents hold vault keys alone, rotate it")
 	}
 	return vendors.Refuse(reason.KeyMalformed, "the credential is not a vault key")
+}
+
+// isCredential reports whether a registered vendor takes parts for a credential of its own.
+func (b *Brake) isCredential(parts ...string) bool {
+	for _, v := range b.vendors {
+		if _, err := v.Place(parts); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // verify checks a token's form and signature, from cheap to dear.

@@ -19,6 +19,7 @@ import (
 	"github.com/keybrake/keybrake-go/internal/token"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
@@ -149,7 +150,29 @@ func (b *Brake) open(ctx context.Context, c claims, key Key) error {
 	if err := b.cfg.Ledger.Open(ctx, ledger.Key{Tenant: c.Tenant, ID: c.ID, Expires: key.Expires}); err != nil {
 		return fmt.Errorf("keybrake: issue: the ledger did not open the key's row: %w", err)
 	}
-	return nil
+	return b.checkAlive(ctx, c, key)
+}
+
+// checkAlive refuses a key that a standing revoke would stop at its first call. It asks as a read that costs
+// nothing, which leaves nothing behind. A pause is no reason, since it ends; nor is an end that
+// lies in the past, which is what was asked for.
+func (b *Brake) checkAlive(ctx context.Context, c claims, key Key) error {
+	names := ledger.Names(c.ID, c.Agent, c.Run, c.Labels, "")
+	for vendor := range c.Credentials {
+		names = append(names, ledger.Names(c.ID, c.Agent, c.Run, c.Labels, vendor)...)
+	}
+	_, err := b.cfg.Ledger.Reserve(ctx, ledger.Request{
+		Tenant: c.Tenant, ID: newID("r"), Nonce: newID("n"), Key: c.ID, Expires: key.Expires,
+		Controls: names, Operation: "keybrake.issue", Read: true, Deadline: time.Minute,
+	})
+	var denied *ledger.Denied
+	switch {
+	case err == nil, errors.As(err, &denied) && (denied.Code == reason.KeyPaused || denied.Code == reason.KeyExpired):
+		return nil
+	case denied != nil && denied.Code == reason.KeyRevoked:
+		return fmt.Errorf("keybrake: issue: %s was revoked, which is final for that name: keys issued later under it are stopped as well; use another name", denied.Name)
+	}
+	return fmt.Errorf("keybrake: issue: %w", err)
 }
 
 // checkGrant refuses what cannot be meant, and completes g.
@@ -182,7 +205,12 @@ func (b *Brake) checkGrant(ctx context.Context, g *Grant) error {
 const nameAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:._-"
 
 func checkName(field, name string) error {
-	if name == "" || len(name) > 64 || strings.Trim(name, nameAlphabet) != "" {
+	switch {
+	case strings.HasPrefix(name, token.Prefix):
+		return fmt.Errorf("%s is a vault key's token; give its id, Key.ID", field)
+	case len(name) > 64:
+		return fmt.Errorf("%s is longer than a name of 1 to 64 bytes may be", field) // and could be anything, so it is not shown
+	case name == "" || strings.Trim(name, nameAlphabet) != "":
 		return fmt.Errorf("%s %q is not a name of 1 to 64 of the characters A-Z a-z 0-9 : . _ -", field, name)
 	}
 	return nil
@@ -195,6 +223,10 @@ func (b *Brake) checkCredentials(ctx context.Context, g Grant) error {
 		v := b.vendors[vendor]
 		if v == nil {
 			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: no such vendor in Config.Vendors", vendor))
+			continue
+		}
+		if b.isCredential(g.Credentials[vendor]) {
+			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: this is a credential and not a reference of one; put it into Config.Credentials, and rotate it if it stood in a log", vendor))
 			continue
 		}
 		if _, err := b.placement(ctx, v, g.Credentials[vendor], g.Live); err != nil {
@@ -270,13 +302,14 @@ func describe(b ledger.Budget) string {
 	return s
 }
 
-// checkRules refuses a rule that can allow nothing, and one that costs money without a budget that counts it.
+// checkRules refuses a rule that can allow nothing, one that costs money without a budget that counts it, and a
+// budget that counts nothing.
 func (b *Brake) checkRules(ctx context.Context, g Grant) error {
 	budgets, err := b.resolve(ctx, g.Tenant, books(g.Policy.Budgets))
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{b.checkOnly(g.Policy)}
 	for i, r := range g.Policy.Allow {
 		if err := b.checkRule(r, g.Credentials, budgets); err != nil {
 			errs = append(errs, fmt.Errorf("in Grant.Policy.allow[%d]: %w", i, err))
@@ -303,9 +336,13 @@ func (b *Brake) resolve(ctx context.Context, tenant string, budgets []ledger.Bud
 }
 
 func (b *Brake) checkRule(r policy.Rule, granted map[string]string, budgets []ledger.Budget) error {
-	named := false
+	named, never := false, ""
 	for _, op := range b.table.Operations() {
-		if !r.Operation.Match(op.Name) || r.ReadOnly && op.Class != vendors.Read || op.HardDeny != "" {
+		if !r.Operation.Match(op.Name) || r.ReadOnly && op.Class != vendors.Read {
+			continue
+		}
+		if op.HardDeny != "" {
+			never = fmt.Sprintf("%s is never allowed through a vault key: %s", op.Name, op.HardDeny)
 			continue
 		}
 		vendor, _, _ := strings.Cut(op.Name, ".")
@@ -318,8 +355,24 @@ func (b *Brake) checkRule(r policy.Rule, granted map[string]string, budgets []le
 			return fmt.Errorf("%s costs money and no budget counts its %s; add one such as policy.Lifetime(policy.USD(\"80\"))", op.Name, line.Meter)
 		}
 	}
-	if !named {
-		return fmt.Errorf("%q names no operation that a vault key can be allowed; see the vendors' catalogues", string(r.Operation))
+	switch {
+	case named:
+		return nil
+	case never != "":
+		return errors.New(never)
 	}
-	return nil
+	return fmt.Errorf("%q names no operation that a vault key can be allowed; docs/operations.md lists them", string(r.Operation))
+}
+
+// checkOnly refuses a filter that fits no operation: the budget would count nothing, and nobody would see why.
+func (b *Brake) checkOnly(p policy.Policy) error {
+	var errs []error
+	for i, budget := range p.Budgets {
+		for j, only := range budget.Only {
+			if !slices.ContainsFunc(b.table.Operations(), func(op *vendors.Operation) bool { return only.Match(op.Name) }) {
+				errs = append(errs, fmt.Errorf("in Grant.Policy.budgets[%d].only[%d]: %q names no operation, so the budget would not count it; docs/operations.md lists them", i, j, string(only)))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -120,10 +120,10 @@ var (
 // uses makes the variables of a fragment used.
 func uses(fragment string) string {
 	var names []string
-	for _, m := range regexp.MustCompile(`(?m)^([a-z]+(?:, [a-z]+)*) :?= `).FindAllStringSubmatch(fragment, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([a-z]+(?:, [a-z]+)*) := `).FindAllStringSubmatch(fragment, -1) {
 		names = append(names, strings.Split(m[1], ", ")...)
 	}
-	return strings.Repeat("_, ", len(names)-1) + "_ = " + strings.Join(names, ", ")
+	return strings.Repeat("_, ", max(0, len(names)-1)) + "_ = " + strings.Join(names, ", ")
 }
 
 func write(t *testing.T, path, text string) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
@@ -48,6 +49,7 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 	if row := a.call.Operation; row != nil {
 		r.Operation, r.Class = row.Name, string(row.Class)
 	}
+	r.Objects = a.named()
 	for _, to := range a.asked.Recipients {
 		r.Recipients = append(r.Recipients, a.digest(to))
 	}
@@ -61,6 +63,22 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 		a.addReservation(&r)
 	}
 	return r
+}
+
+// named are the vendor's ids of what the call is about: those in its path, and that of the object that it looked at.
+// They are what a person looks up when the reply is lost.
+func (a *attempt) named() []string {
+	var ids []string
+	for _, id := range a.call.IDs {
+		if id != a.call.Account {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	if a.looked != "" && !slices.Contains(ids, a.looked) {
+		ids = append(ids, a.looked)
+	}
+	return ids
 }
 
 func (a *attempt) addReservation(r *audit.Record) {
@@ -109,7 +127,9 @@ func (a *attempt) recordOutcome() {
 	r.Outcome, r.Status, r.VendorRequest = a.outcome.String(), a.landing.Status, a.requestID(a.landing)
 	r.Actual, r.Held, r.Flag = a.cost.Actual, a.cost.Held, strings.Join(a.flags, ", ")
 	for _, o := range a.cost.Objects {
-		r.Objects = append(r.Objects, clip(a.scrub(o)))
+		if o = clip(a.scrub(o)); !slices.Contains(r.Objects, o) {
+			r.Objects = append(r.Objects, o)
+		}
 	}
 	if a.outcome == vendors.OutcomeUnknown {
 		r.Reason, r.Detail = reason.InDoubt, a.doubt
@@ -169,7 +189,7 @@ func clip(s string) string {
 		s = s[:200]
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+		if unicode.IsControl(r) || r == '\uFFFD' {
 			return -1
 		}
 		return r

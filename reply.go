@@ -41,7 +41,9 @@ func (t *Transport) deny(a *attempt, err error) (*http.Response, error) {
 
 // refusal is d as the vendor would say it.
 func (a *attempt) refusal(d *Denial) *http.Response {
-	r := vendors.Refusal{Code: d.Reason, Param: d.Param, Detail: d.Detail, Status: d.Status, Message: d.Error() + " " + d.marker()}
+	// Vendors' errors name the parameter behind the message, and its name is the agent's: it must not pass for a marker.
+	param := strings.ReplaceAll(d.Param, "[kbd_", "[kbd-")
+	r := vendors.Refusal{Code: d.Reason, Param: param, Detail: d.Detail, Status: d.Status, Message: d.Error() + " " + d.marker()}
 	write := refuseAnybody
 	if a.vendor != nil {
 		write = a.vendor.Refuse
@@ -61,10 +63,17 @@ func (a *attempt) refusal(d *Denial) *http.Response {
 	return a.response(d.Status, "HTTP/1.1", header, out.Body, nil)
 }
 
-// refuseAnybody is the refusal for a host of no registered vendor.
+// refuseAnybody is the refusal for a host of no registered vendor: one of the vendor's other hosts, most likely. Which
+// SDK will read it is not known, so it is an error of Stripe, of Twilio and of Resend at once.
 func refuseAnybody(_ *vendors.Call, r vendors.Refusal) vendors.Response {
-	text, _ := json.Marshal(map[string]any{"error": map[string]string{"code": "keybrake_" + string(r.Code), "message": r.Message}})
-	return vendors.Response{Status: r.Status, Header: http.Header{"Content-Type": {"application/json"}}, Body: text}
+	code := "keybrake_" + string(r.Code)
+	text, _ := json.Marshal(map[string]any{ // strings and numbers: it cannot fail
+		"error": map[string]string{"type": "invalid_request_error", "code": code, "message": r.Message},
+		"name":  code, "message": r.Message, "statusCode": r.Status,
+		"code": 20_000 + r.Status, "status": r.Status, "httpStatusCode": r.Status,
+	})
+	header := http.Header{"Content-Type": {"application/json"}, "Stripe-Should-Retry": {"false"}}
+	return vendors.Response{Status: r.Status, Header: header, Body: text}
 }
 
 // reply hands the vendor's reply on as it came, with one exception: where an SDK would send a write again that no

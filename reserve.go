@@ -1,6 +1,7 @@
 package keybrake
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -207,6 +209,7 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 	if row == nil || row.Class != vendors.Read || row.Method != http.MethodGet {
 		return nil, vendors.Refuse(reason.ProbeFailed, "%q is not a read of the catalogue", p.Operation)
 	}
+	a.looked = path.Base(p.Path)
 	if err := a.recordProbe(row, nil); err != nil {
 		return nil, err
 	}
@@ -226,8 +229,11 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 	switch {
 	case a.ctx.Err() != nil:
 		return nil, &Denial{Reason: reason.Canceled, cause: a.ctx.Err()}
+	case l.Err != nil && l.Unsent:
+		return nil, a.unreachable(l.Err)
 	case l.Err != nil || l.Cut != nil || l.Rest != nil:
 		closeRest(l)
+		a.log().WarnContext(a.ctx, "keybrake: a probe's answer did not come whole", "operation", row.Name, "error", a.scrubError(cmp.Or(l.Err, l.Cut)))
 		return nil, vendors.Refuse(reason.ProbeFailed, "the amount is known only at the vendor, and its answer did not come whole; nothing was sent that costs")
 	}
 	return &vendors.Reply{Status: l.Status, Header: l.Header, Body: l.Body}, nil
@@ -253,7 +259,28 @@ func (a *attempt) release(unsent bool) {
 	defer cancel()
 	if err := a.permit.Release(ctx, unsent); err != nil {
 		a.log().ErrorContext(a.ctx, "keybrake: a hold was not released; it counts until it is resolved", "reservation", a.permit.Hold().ID, "error", err)
+		return
 	}
+	a.states = less(a.states, a.permit.Hold(), unsent)
+}
+
+// less are the budgets after the reserve without what the hold had in them, for the record. Where states are not
+// those of the hold, as after a raise that was refused, they stay.
+func less(states []ledger.State, h ledger.Hold, calls bool) []ledger.State {
+	if len(states) != len(h.Entries) || h.Attached {
+		return states
+	}
+	states = slices.Clone(states)
+	for i, e := range h.Entries {
+		if states[i].Name != e.Budget {
+			return states
+		}
+		states[i].Held -= e.Held
+		if calls {
+			states[i].Spent -= e.Booked
+		}
+	}
+	return states
 }
 
 // scope names the account that the call acts on: two calls of one idempotency key, or on one object's id, are
