@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
@@ -136,6 +137,9 @@ func (b *Brake) doubted(ctx context.Context, tenant, id string) (ledger.Hold, er
 	}
 	switch h.Phase {
 	case ledger.Doubt, ledger.Pending:
+		if h.RetryUntil.After(time.Now()) {
+			return h, fmt.Errorf("a retry of it may be in flight until %s", h.RetryUntil.UTC().Format("2006-01-02T15:04:05Z"))
+		}
 		return h, nil
 	case ledger.Settled, ledger.Released:
 		return h, fmt.Errorf("it is %s already", h.Phase)

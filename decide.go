@@ -61,14 +61,17 @@ func (a *attempt) judge(bound vendors.Bound) error {
 		Params: map[string][]string{}, Recipients: bound.Recipients, Countries: bound.Countries,
 		Lines: bound.Lines, Priced: bound.Probe == nil && bound.Kind != vendors.Unknown, ToProbe: bound.Probe != nil, Why: bound.Why,
 	}
-	for _, p := range a.call.Params {
+	// Rules look at what will be sent, the parameters that the bound sets included.
+	sent := *a.call
+	sent.Params = withSend(a.call.Params, bound.Send)
+	for _, p := range sent.Params {
 		name := vendors.Collapse(p.Name)
 		a.asked.Params[name] = append(a.asked.Params[name], p.Value)
 	}
 	// A header that changes whose money moves needs a grant on every operation, reads included.
 	schema := row.Params
 	schema.Redirects = slices.Concat(schema.Redirects, a.vendor.RedirectHeaders)
-	a.asked.Unknown, a.asked.Redirects = a.call.Unlisted(schema)
+	a.asked.Unknown, a.asked.Redirects = sent.Unlisted(schema)
 
 	a.decision = policy.Decide(a.claims.policy, a.asked)
 	if !a.decision.Allowed {
@@ -79,6 +82,14 @@ func (a *attempt) judge(bound vendors.Bound) error {
 		return a.capBound()
 	}
 	return nil
+}
+
+// withSend is params with those that the bound sets in their place.
+func withSend(params, send []vendors.Param) []vendors.Param {
+	kept := slices.DeleteFunc(slices.Clone(params), func(p vendors.Param) bool {
+		return slices.ContainsFunc(send, func(s vendors.Param) bool { return s.Name == p.Name })
+	})
+	return append(kept, send...)
 }
 
 // refusalOf is the first objection of the rule that came closest; the record has them all.

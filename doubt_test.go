@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stripe/stripe-go/v76"
@@ -28,19 +29,46 @@ import (
 // never stand below what the vendor has executed.
 
 func TestDoubt(t *testing.T) {
-	w := newWorld(t, func(c *keybrake.Config) { c.MaxReply = 1 << 20 }) // one for all, because a brake takes a while to make
+	w := newWorld(t, func(c *keybrake.Config) { // one for all, because a brake takes a while to make
+		c.MaxReply, c.Ledger = 1<<20, punctualLedger{c.Ledger}
+	})
 	for name, test := range map[string]func(*testing.T, *world){
 		"the books never stand below what was executed":               theBooksStandAboveWhatWasExecuted,
 		"more than the bound is booked in full and freezes the key":   moreThanTheBoundFreezes,
 		"a redirect is not followed":                                  aRedirectIsNotFollowed,
 		"a caller that goes away loses no hold":                       aCallerThatGoesAway,
 		"the end of the caller's context does not skip the booking":   theEndOfTheContextSkipsNoBooking,
+		"a reply without its end proves nothing":                      aReplyWithoutItsEnd,
 		"Resolve ends a doubt":                                        resolveEndsADoubt,
 		"Resolve refuses what it must not touch":                      resolveRefuses,
 		"a retry in doubt names the reservation of the first attempt": aRetryInDoubtNamesTheFirst,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })
 	}
+}
+
+// A punctualLedger does nothing for a context that has ended, as one across a network would not.
+type punctualLedger struct{ ledger.Ledger }
+
+func (l punctualLedger) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, error) {
+	if ctx.Err() != nil {
+		return ledger.Hold{}, ctx.Err()
+	}
+	return l.Ledger.Reserve(ctx, r)
+}
+
+func (l punctualLedger) Settle(ctx context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
+	if ctx.Err() != nil {
+		return ledger.Receipt{}, ctx.Err()
+	}
+	return l.Ledger.Settle(ctx, h, s)
+}
+
+func (l punctualLedger) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return l.Ledger.Release(ctx, h, unsent)
 }
 
 // A writer makes one call that costs.
@@ -299,33 +327,36 @@ func moreThanTheBoundFreezes(t *testing.T, w *world) {
 	}
 }
 
-// The brake's own client does not follow a redirect. One that does comes back to the brake, which does not let it.
+// The brake's own client returns a redirect. One that follows it comes back to the brake, which does not let it.
 func aRedirectIsNotFollowed(t *testing.T, w *world) {
 	for name, c := range map[string]struct {
 		status    int
+		to        string
 		following bool
 	}{
-		"by the brake's client":                 {307, false},
-		"by a client that follows":              {307, true},
-		"by a client that follows, as a read":   {302, true},
-		"by a client that follows, permanently": {308, true},
+		"by the brake's client":                       {307, "https://api.stripe.com/v1/customers", false},
+		"by a client that follows":                    {307, "https://api.stripe.com/v1/customers", true},
+		"by a client that follows, as a read":         {302, "https://api.stripe.com/v1/customers", true},
+		"by a client that follows, to another vendor": {308, "https://api.resend.com/emails", true},
+		"by a client that follows, to nobody":         {303, "https://evil.example/", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := w.spend(t, everything())
-			w.fake.Misbehave(fakevendor.Fault{PathContains: "/payment_intents", Kind: fakevendor.Redirect, Status: c.status, Body: "https://api.stripe.com/v1/customers"})
+			w.fake.Misbehave(fakevendor.Fault{PathContains: "/payment_intents", Kind: fakevendor.Redirect, Status: c.status, Body: c.to})
 			hc := w.Client()
 			hc.Transport = s.count
+			trips := 1
 			if c.following {
-				hc.CheckRedirect = nil
+				hc.CheckRedirect, trips = nil, 2
 			}
-			err := postIntent(nil)(hc, s.key.Token())
+			err := keyedPost("2000")(hc, s.key.Token())
+			s.wantTrips(trips)
+			var reply *replyError
+			if _, denied := keybrake.DenialFrom(err); denied != c.following || !denied && (!errors.As(err, &reply) || reply.status != c.status) {
+				t.Errorf("the caller got %v", err)
+			}
 			if n := len(w.fake.Received()); n != 1 {
-				t.Errorf("%d requests reached the vendor", n)
-			}
-			if c.following && s.count.trips == 2 {
-				wantRefused(t, err, reason.RequestInvalid)
-			} else if err == nil {
-				t.Error("a redirect passed for a success")
+				t.Errorf("%d requests reached a vendor", n)
 			}
 			s.wantExactly(0, 20_000_000)
 		})
@@ -394,6 +425,34 @@ func theEndOfTheContextSkipsNoBooking(t *testing.T, w *world) {
 	s.wantBooks(20, 0, 20)
 }
 
+// What came of a reply can be read, and still it did not come whole: it proves neither an execution nor a refusal.
+func aReplyWithoutItsEnd(t *testing.T, w *world) {
+	base := w.fake.Transport()
+	over := &tripCounter{next: w.Transport(tripFunc(func(r *http.Request) (*http.Response, error) {
+		resp, err := base.RoundTrip(r)
+		if err == nil && r.Method == http.MethodPost {
+			resp.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(resp.Body, iotest.ErrReader(io.ErrUnexpectedEOF)), resp.Body}
+		}
+		return resp, err
+	}))}
+	for _, status := range []int{200, 400} {
+		s := w.spend(t, everything())
+		if status != 200 {
+			w.fake.Misbehave(fakevendor.Fault{PathContains: "/refunds", Kind: fakevendor.Status, Status: status, Times: 3})
+		}
+		if err := makeRefund(nil)(&http.Client{Transport: over}, s.key.Token()); err == nil {
+			t.Errorf("%d: a reply that broke off passed for a whole one", status)
+		}
+		s.wantExactly(0, 20_000_000)
+		if n := len(s.doubts()); n != 1 {
+			t.Errorf("%d: %d reservations are in doubt, want 1", status, n)
+		}
+	}
+}
+
 // A doubtful is a reservation in doubt: a refund of 20 USD that was executed and whose reply was lost.
 func (w *world) doubtful(t *testing.T) (*spender, ledger.Hold) {
 	t.Helper()
@@ -423,6 +482,8 @@ func resolveEndsADoubt(t *testing.T, w *world) {
 	}{
 		{name: "as not executed", resolution: keybrake.NotExecuted()},
 		{name: "as executed", resolution: keybrake.Executed(outflowLine(20_000_000)), spent: 20_000_000},
+		{name: "as executed at what is held", resolution: keybrake.ExecutedAsHeld(), spent: 20_000_000},
+		{name: "as executed at no cost that is named", resolution: keybrake.Executed(), held: 20_000_000, fails: true},
 		{name: "as executed for less", resolution: keybrake.Executed(outflowLine(5_000_000)), spent: 5_000_000},
 		{name: "as executed for more, which freezes the key", resolution: keybrake.Executed(outflowLine(25_000_000)), spent: 25_000_000, frozen: true},
 		{name: "the zero Resolution says nothing", resolution: keybrake.Resolution{}, held: 20_000_000, fails: true},

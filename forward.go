@@ -27,6 +27,7 @@ func (a *attempt) forward() error {
 		closeRest(a.landing)
 		a.landing.Body, a.landing.Cut = a.landing.Body[:a.cfg.MaxReply], errTooLarge
 	}
+	a.landing = a.clean(a.landing)
 	if a.landing.Err == nil || !a.landing.Unsent {
 		return nil
 	}
@@ -70,9 +71,7 @@ func (a *attempt) outgoing() flight.Outgoing {
 // sent are the parameters that go out: the caller's, less those that are headers, and with those that the bound
 // sets in their place.
 func (a *attempt) sent() []vendors.Param {
-	params := slices.DeleteFunc(slices.Clone(a.call.Params), func(p vendors.Param) bool {
-		return slices.Contains(a.vendor.RedirectHeaders, p.Name) ||
-			slices.ContainsFunc(a.bound.Send, func(s vendors.Param) bool { return s.Name == p.Name })
+	return slices.DeleteFunc(withSend(a.call.Params, a.bound.Send), func(p vendors.Param) bool {
+		return slices.Contains(a.vendor.RedirectHeaders, p.Name)
 	})
-	return append(params, a.bound.Send...)
 }

@@ -89,6 +89,9 @@ func (a *attempt) identify() error {
 	if err := a.claims.within(time.Now()); err != nil {
 		return err
 	}
+	if err := a.worthReading(); err != nil {
+		return err
+	}
 	if a.req.Response != nil {
 		return vendors.Refuse(reason.RequestInvalid, "the request follows a redirect; a vault key goes where the SDK was pointed and nowhere else")
 	}
@@ -102,12 +105,32 @@ func (a *attempt) identify() error {
 	if call != nil {
 		a.call = call
 	}
+	a.call.BasicUser = other
+	return err
+}
+
+// worthReading refuses from the request line alone what no rule names, so that a large body is read and taken apart
+// only for a call that may be made.
+func (a *attempt) worthReading() error {
+	vendor, call, err := a.table.Name(a.req)
+	if vendor != nil {
+		a.vendor = vendor
+	}
 	if err != nil {
+		if call != nil {
+			a.call.Operation = call.Operation
+		}
 		return err
 	}
-	a.call.BasicUser = other
+	a.call.Operation = call.Operation
 	if a.claims.Credentials[vendor.Name] == "" {
 		return vendors.Refuse(reason.KeyVendor, "the vault key has no credential for %s; name one in Grant.Credentials", vendor.Name)
+	}
+	row := call.Operation
+	d := policy.Decide(a.claims.policy, policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Priced: true})
+	if !d.Allowed && (len(d.Reasons) == 0 || d.Reasons[0].Rule < 0) {
+		a.decision = d
+		return refusalOf(d)
 	}
 	return nil
 }

@@ -107,8 +107,9 @@ func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) 
 // operation of the granted vendors, a rule that costs money and no budget covers, a shared budget that has no row,
 // a credential reference that is unknown or of the wrong mode. What cannot be recorded is not issued.
 //
-// The key's own limits stand in its token from now on; those of shared budgets stay in the ledger, and the policy's
-// limit for one is kept only where it is lower.
+// The key's own limits stand in its token from now on. Those of shared budgets stay in the ledger: a limit in the
+// policy that is the row's own says nothing more, and moves with the row; any other holds beside the row's, so that
+// the lower of the two counts.
 func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 	if b.cfg.Issuer == nil {
 		return Key{}, ErrNotIssuer
@@ -258,7 +259,7 @@ func (b *Brake) placement(ctx context.Context, v *vendors.Vendor, ref string, li
 	return p, nil
 }
 
-// checkBudgets looks the shared budgets up, and leaves of each in g's policy only a limit below its row's.
+// checkBudgets looks the shared budgets up, and takes from g's policy the limits that are the rows' own.
 func (b *Brake) checkBudgets(ctx context.Context, g *Grant) error {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
 	defer cancel()
@@ -281,7 +282,7 @@ func (b *Brake) checkBudgets(ctx context.Context, g *Grant) error {
 			return fmt.Errorf("in Grant.Policy.budgets[%d]: shared budget %q counts %s by %s there, and %s by %s in this policy; the row decides, so write the same or policy.Scoped(%q)",
 				i, want.Scope, describe(row), row.Window, describe(got), got.Window, want.Scope)
 		}
-		if want.Limit.Value >= row.Limit {
+		if want.Limit.Value == row.Limit {
 			g.Policy.Budgets[i] = policy.Budget{Name: want.Name, Scope: want.Scope}
 		}
 	}

@@ -127,7 +127,7 @@ func (a *attempt) recordOutcome() {
 	r.Outcome, r.Status, r.VendorRequest = a.outcome.String(), a.landing.Status, a.requestID(a.landing)
 	r.Actual, r.Held, r.Flag = a.cost.Actual, a.cost.Held, strings.Join(a.flags, ", ")
 	for _, o := range a.cost.Objects {
-		if o = clip(a.scrub(o)); !slices.Contains(r.Objects, o) {
+		if o = clip(o); !slices.Contains(r.Objects, o) {
 			r.Objects = append(r.Objects, o)
 		}
 	}
@@ -177,7 +177,7 @@ func (b *Brake) digest(s string) string {
 func (a *attempt) requestID(l flight.Landing) string {
 	for _, name := range []string{"Request-Id", "Twilio-Request-Id", "X-Request-Id"} {
 		if id := l.Header.Get(name); id != "" {
-			return clip(a.scrub(id))
+			return clip(id)
 		}
 	}
 	return ""

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -17,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -93,7 +96,7 @@ func (t *Transport) reply(a *attempt) (*http.Response, error) {
 	if a.landing.Err != nil {
 		return nil, a.scrubError(a.landing.Err)
 	}
-	return a.response(a.landing.Status, a.landing.Proto, a.replyHeader(), []byte(a.scrub(string(a.landing.Body))), a.scrubError(a.landing.Cut)), nil
+	return a.response(a.landing.Status, a.landing.Proto, a.replyHeader(), a.landing.Body, a.scrubError(a.landing.Cut)), nil
 }
 
 // resent reports whether an SDK would send the call again although nothing protects it from being executed twice.
@@ -119,7 +122,7 @@ func (a *attempt) replyHeader() http.Header {
 			continue
 		}
 		for _, v := range values {
-			header.Add(name, a.scrub(v))
+			header.Add(name, v)
 		}
 	}
 	header.Del("Content-Length") // of what came; response says what goes
@@ -152,6 +155,18 @@ func (b broken) Read([]byte) (int, error) { return 0, b.err }
 // scrubbed stands where a reply repeated the credential.
 const scrubbed = "[keybrake: credential removed]"
 
+// clean removes the real credential from what came back, before an adapter, a record or the caller sees it.
+func (a *attempt) clean(l flight.Landing) flight.Landing {
+	header := http.Header{}
+	for name, values := range l.Header {
+		for _, v := range values {
+			header[name] = append(header[name], a.scrub(v))
+		}
+	}
+	l.Header, l.Body = header, []byte(a.scrub(string(l.Body)))
+	return l
+}
+
 // scrub removes the real credential, in the forms in which a server could repeat it.
 func (a *attempt) scrub(s string) string {
 	for _, form := range a.secretForms() {
@@ -163,14 +178,15 @@ func (a *attempt) scrub(s string) string {
 func (a *attempt) secretForms() []string {
 	var forms []string
 	_, sent, _ := strings.Cut(a.secret.Value, " ")
-	for _, secret := range append(slices.Clone(a.secret.Secrets), sent, a.secret.Value) {
+	for _, secret := range append(slices.Clone(a.secret.Secrets), sent, strings.TrimRight(sent, "="), a.secret.Value) {
 		if len(secret) < 8 {
 			continue // none is; it would tear replies apart
 		}
 		quoted, _ := json.Marshal(secret)
-		forms = append(forms, secret, url.QueryEscape(secret), string(quoted[1:len(quoted)-1]),
+		forms = append(forms, secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret)), string(quoted[1:len(quoted)-1]),
 			base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)),
-			base64.URLEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)))
+			base64.URLEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
+			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret))
 	}
 	// The longest first: a part of a longer form must not be cut out of it.
 	slices.SortFunc(forms, func(x, y string) int { return len(y) - len(x) })

@@ -3,6 +3,7 @@ package keybrake
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -42,6 +43,9 @@ func (a *attempt) reserve() error {
 	}
 	a.permit = permit
 	a.states = permit.Hold().States
+	if permit.Hold().Attached {
+		return a.remember(permit.Hold().Memo)
+	}
 	if r.Probing {
 		return a.look(r)
 	}
@@ -102,6 +106,8 @@ func (a *attempt) request() ledger.Request {
 	}
 	if r.Probing {
 		r.Lines = ledger.CallsOnly(r.Lines) // the rest comes with the raise
+	} else if r.Claim != nil {
+		r.Memo = a.memorize()
 	}
 	return r
 }
@@ -132,7 +138,9 @@ func (a *attempt) unreserved(r ledger.Request, err error) error {
 	return vendors.Refuse(reason.LedgerUnavailable, "the ledger did not answer, so spending cannot be checked; nothing was sent")
 }
 
-// A memo is what a retry of a probed call must send and settle by: the amount that the first attempt found.
+// A memo is what a retry must send and settle by: what the first attempt was priced at, and the amount that its
+// probe found. It is kept in the ledger under a code that only who has the real credential can make, so that a writer
+// of the ledger cannot choose what a retry sends. After a rotation of the credential it is refused, as safe.
 type memo struct {
 	Kind   vendors.Kind    `json:"kind"`
 	Lines  []cost.Line     `json:"lines"`
@@ -143,9 +151,6 @@ type memo struct {
 // look makes the probe, prices the call with its answer, and raises the reservation to it. A retry of an earlier
 // attempt does not look again: it is the same spend, at the same amount.
 func (a *attempt) look(r ledger.Request) error {
-	if hold := a.permit.Hold(); hold.Attached {
-		return a.remember(hold.Memo)
-	}
 	seen, err := a.probe()
 	var bound vendors.Bound
 	if err == nil {
@@ -189,17 +194,27 @@ func (a *attempt) raise(r ledger.Request) error {
 
 func (a *attempt) memorize() string {
 	text, _ := json.Marshal(memo{a.bound.Kind, a.bound.Lines, a.bound.Send, a.bound.Object}) // strings and whole numbers: it cannot fail
-	return string(text)
+	return a.memoCode(a.id, text) + string(text)
+}
+
+// memoCode authenticates the memo of one reservation.
+func (a *attempt) memoCode(reservation string, text []byte) string {
+	h := hmac.New(sha256.New, []byte(digest("memo", a.secret.Value)))
+	_, _ = h.Write([]byte(digest(reservation, string(text))))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (a *attempt) remember(text string) error {
 	var m memo
-	if err := json.Unmarshal([]byte(text), &m); err != nil {
+	const code = 2 * sha256.Size
+	known := len(text) > code && hmac.Equal([]byte(text[:code]), []byte(a.memoCode(a.permit.Hold().ID, []byte(text[code:]))))
+	if !known || json.Unmarshal([]byte(text[code:]), &m) != nil {
 		// Fails closed: what the first attempt sent is not known, so nothing can be the same.
-		return vendors.Refuse(reason.IdempotencyInFlight, "the first attempt with this idempotency key left no amount; use a new key")
+		return vendors.Refuse(reason.IdempotencyInFlight, "the first attempt with this idempotency key left nothing that can be sent again; use a new key")
 	}
-	a.bound.Probe, a.bound.Kind, a.bound.Lines, a.bound.Send, a.bound.Object = nil, m.Kind, m.Lines, m.Send, m.Object
-	return nil
+	bound := a.bound
+	bound.Probe, bound.Kind, bound.Lines, bound.Send, bound.Object = nil, m.Kind, m.Lines, m.Send, m.Object
+	return a.judge(bound) // the key may be a renewed one, of another policy
 }
 
 // probe reads what the bound needs to know. Its reply never reaches the agent.
@@ -220,6 +235,7 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 		Method: http.MethodGet, Host: a.call.Host, Path: p.Path, Query: vendors.Encode(p.Query),
 		Header: a.call.Header, Credential: a.credential,
 	})
+	l = a.clean(l)
 	a.vendorFor += time.Since(began)
 	a.probed = a.probed || l.Err == nil || !l.Unsent
 	if err := a.recordProbe(row, &l); err != nil {

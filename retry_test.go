@@ -34,6 +34,7 @@ func TestRetries(t *testing.T) {
 		"a retry needs no room in the budget":                                    aRetryNeedsNoRoom,
 		"a retry of an amount that was looked up sends the same amount":          aRetrySendsTheSameAmount,
 		"the vendor's refusal of a retry does not release the first attempt":     aRefusalOfARetryReleasesNothing,
+		"a request that was refused claims no key":                               aRefusedRequestClaimsNoKey,
 		"an idempotency key names one request of one run":                        aKeyNamesOneRequestOfOneRun,
 		"a write that nothing protects is sent once":                             aWriteThatNothingProtects,
 		"Twilio's SDK does not send an action twice":                             twiliosSDKSendsAnActionOnce,
@@ -412,6 +413,26 @@ func aKeyNamesOneRequestOfOneRun(t *testing.T, w *world) {
 		t.Errorf("a retry with a renewed key of the run: %v", err)
 	}
 	renewed.wantBooks(0, 0, 50) // the spend is the first key's
+}
+
+// What was refused has claimed nothing: the same request goes through once its budget has room.
+func aRefusedRequestClaimsNoKey(t *testing.T, w *world) {
+	limit := func(usd string) {
+		if err := w.SetBudget(t.Context(), "acme", policy.Lifetime(policy.USD(usd)).Shared("refunds")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit("10")
+	s := w.spend(t, policy.Policy{Allow: []policy.Rule{{Operation: "stripe.refunds.create"}}, Budgets: []policy.Budget{policy.Scoped("refunds")}})
+	wantRefused(t, s.refund(2000, "order-1"), reason.BudgetExceeded)
+	limit("20")
+	if err := s.refund(2000, "order-1"); err != nil {
+		t.Errorf("after the budget was raised: %v", err)
+	}
+	s.wantBooks(20, 0, 20)
+	if n := len(s.doubts()); n != 0 {
+		t.Errorf("%d reservations were left behind", n)
+	}
 }
 
 // The vendor forgets a key after a day. What comes under it afterwards is executed, so it is a spend of its own, and

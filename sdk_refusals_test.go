@@ -302,7 +302,13 @@ func refusalRows(t *testing.T) []refusalRow {
 			not: map[string]string{twilioGo: noKey, twilioV1: noKey, resendGo: noProbe, plainHTTP: "its operation looks at nothing", plainErrors: "its operation looks at nothing"},
 		},
 
-		{code: reason.BudgetExceeded, how: "of the key", by: onBudgets(policy.Lifetime(policy.USD("0.0005")))},
+		{code: reason.BudgetExceeded, how: "of the key, which has spent some", by: inTurn(onBudgets(policy.Lifetime(policy.USD("0.0013"))), func(s *sdkStage) {
+			s.before = func(b *keybrake.Brake) {
+				if err := sendMail(nil)(b.Client(), s.token); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+		})},
 		{code: reason.BudgetExceeded, how: "of the key, with a name of its own", by: onBudgets(policy.Budget{
 			Name: "kbd_Z__p-.:_zZ9", Limit: policy.USD("0.0005"), Window: cost.Lifetime,
 		})},

@@ -299,7 +299,8 @@ func TestEverySDKGetsEveryRefusalOnce(t *testing.T) {
 		}
 	}
 	w := newWorld(t, nil) // one for all, because a brake takes a while to make; each has a tenant of its own
-	tenants := 0
+	start, tenants := time.Now(), 0
+	w.ledger.Now = func() time.Time { return start } // so that no window ends between a refusal and a look at the books
 	for _, row := range rows {
 		enforcing := w.Brake
 		if row.enforce != nil {
@@ -561,6 +562,9 @@ func (s *sdkStage) checkRecord(row refusalRow, d *keybrake.Denial) {
 	}
 	if last.Kind != kind || last.Verdict != verdict || last.Reason != row.code || last.Operation != d.Operation {
 		s.t.Errorf("on record is %s %s %s of %q, the caller was told %s of %q", last.Kind, last.Verdict, last.Reason, last.Operation, d.Reason, d.Operation)
+	}
+	if kind == audit.Denied && last.Detail != d.Error() {
+		s.t.Errorf("on record is %q, the caller was told %q", last.Detail, d.Error())
 	}
 	if leaksSecret(fmt.Sprintf("%+v", records) + s.log.String()) {
 		s.t.Error("a secret is in the records or in the log")

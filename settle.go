@@ -54,7 +54,9 @@ func (a *attempt) read() {
 		judge = vendors.ByStatus
 	}
 	err := contain(func() error {
-		a.outcome = judge(a.call, a.reply)
+		if o := judge(a.call, a.reply); o >= vendors.OutcomeUnknown && o <= vendors.Pending {
+			a.outcome = o // any other is none, and stays unknown
+		}
 		return nil
 	})
 	if err == nil && (a.outcome == vendors.Executed || a.outcome == vendors.Pending) {
@@ -105,10 +107,25 @@ func (a *attempt) bookCost() {
 		a.inDoubt(fmt.Sprintf("no budget of the call counts %v", receipt.Strays))
 	case receipt.Over:
 		a.flag("over bound")
+		a.stopRetrier()
 		a.log().ErrorContext(a.ctx, "keybrake: the vendor took more than its bound; the key is frozen", "operation", a.call.Operation.Name, "reservation", a.permit.Hold().ID, "key", a.claims.ID)
 	}
 	if len(receipt.States) > 0 {
 		a.states = receipt.States
+	}
+}
+
+// stopRetrier pauses the key of a retry that overran under another key than the first attempt's, which is the one
+// that the ledger has frozen. Resume by key undoes both.
+func (a *attempt) stopRetrier() {
+	if a.permit.Hold().Key == a.claims.ID {
+		return
+	}
+	ctx, cancel := a.ledgerContext()
+	defer cancel()
+	s := ByKey(a.claims.Tenant, a.claims.ID).Because("the vendor took more than its bound")
+	if _, err := a.stop(ctx, s, ledger.Pause); err != nil {
+		a.log().ErrorContext(a.ctx, "keybrake: the key whose call overran is not stopped", "key", a.claims.ID, "error", err)
 	}
 }
 

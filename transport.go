@@ -1,6 +1,7 @@
 package keybrake
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/keybrake/keybrake-go/internal/flight"
@@ -24,6 +25,10 @@ type Transport struct {
 // that there is no reply: the caller's context has ended before anything was sent, or the outcome is not known and
 // stays reserved.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.brake == nil {
+		(&body{from: req.Body}).close()
+		return nil, errors.New("keybrake: a zero Transport forwards nothing; make one with Brake.Transport")
+	}
 	a := t.brake.newAttempt(t.gate, req)
 	err := a.identify()
 	if err == nil {
@@ -44,4 +49,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections closes the idle connections of the base transport.
-func (t *Transport) CloseIdleConnections() { t.gate.CloseIdleConnections() }
+func (t *Transport) CloseIdleConnections() {
+	if t.gate != nil {
+		t.gate.CloseIdleConnections()
+	}
+}

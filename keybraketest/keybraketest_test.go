@@ -259,6 +259,9 @@ func acme() vendors.Vendor {
 			},
 		}},
 		Place: func(parts []string) (vendors.Placement, error) {
+			if !strings.HasPrefix(parts[0], "acme_") {
+				return vendors.Placement{}, errors.New("not a credential of acme")
+			}
 			return vendors.Placement{Header: "Authorization", Value: "Bearer " + parts[0], Secrets: parts}, nil
 		},
 		Refuse: func(c *vendors.Call, r vendors.Refusal) vendors.Response {
@@ -269,9 +272,9 @@ func acme() vendors.Vendor {
 
 func TestAVendorOfOnesOwn(t *testing.T) {
 	p := policy.Policy{Allow: []policy.Rule{{Operation: "acme.*"}}, Budgets: []policy.Budget{policy.Lifetime(policy.USD("1"))}}
-	bench := keybraketest.New(t, p, &keybraketest.Options{Vendors: []vendors.Vendor{acme()}, Credentials: map[string]string{"acme": "letmein-please"}})
+	bench := keybraketest.New(t, p, &keybraketest.Options{Vendors: []vendors.Vendor{acme()}, Credentials: map[string]string{"acme": "acme_letmein"}})
 	bench.Handle("acme.jobs.create", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer letmein-please" {
+		if r.Header.Get("Authorization") != "Bearer acme_letmein" {
 			t.Errorf("the vendor got %v", r.Header)
 		}
 		w.WriteHeader(http.StatusAccepted)
@@ -327,6 +330,8 @@ func TestDenyAnswersAsTheBrakeDoes(t *testing.T) {
 	p.Allow = slices.Delete(p.Allow, 2, 3)
 	p.Budgets = append(p.Budgets, policy.Daily(policy.USD("10")).Shared("team:support"))
 	bench := keybraketest.New(t, p, nil)
+	start := time.Now()
+	bench.Ledger.Now = func() time.Time { return start } // so that no window ends between two calls
 	bench.Handle("twilio.messages.create", keybraketest.Drop())
 	token := bench.Key.Token()
 	paused, err := bench.Issue(t.Context(), keybrake.Grant{

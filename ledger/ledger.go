@@ -196,6 +196,10 @@ type Hold struct {
 	// only the proof of an execution may settle it.
 	Attached bool
 
+	// RetryUntil is when the last retry that attached will have ended; zero without one. Until then the call may be
+	// at the vendor, whatever is known of its first attempt.
+	RetryUntil time.Time
+
 	Memo string // of the [Request]
 
 	// States are the budgets after the reserve, for the record: one for each of Entries, but of the calls alone where

@@ -81,7 +81,13 @@ func (r Rule) price(c Call) (lines []cost.Line, capped bool) {
 	if r.Ceiling.Currency == "" {
 		meter = r.Ceiling.Meter
 	}
-	return []cost.Line{{Meter: meter, Currency: r.Ceiling.Currency, Amount: r.Ceiling.Value}}, true
+	lines = []cost.Line{{Meter: meter, Currency: r.Ceiling.Currency, Amount: r.Ceiling.Value}}
+	for _, l := range c.Lines {
+		if !l.Meter.Money() && l.Meter != meter { // what is known of it is judged and reserved beside the ceiling
+			lines = append(lines, l)
+		}
+	}
+	return lines, true
 }
 
 // object collects what r, the rule at index i, has against c.
@@ -95,6 +101,11 @@ func (r Rule) object(i int, c Call, lines []cost.Line, capped bool) []Reason {
 	r.objectRecipients(c, add)
 	if !c.Priced && !c.ToProbe && !capped {
 		add(reason.CostUnknown, "", "%s", c.Why)
+	}
+	for _, l := range c.Lines {
+		if capped && l.Meter.Money() && (l.Currency != r.Ceiling.Currency || l.Amount > r.Ceiling.Value) {
+			add(reason.CostUnknown, "", "the call costs more than %s, which is above the rule's ceiling, %s", l, r.Ceiling)
+		}
 	}
 	if !c.ToProbe {
 		r.objectCost(lines, add)

@@ -63,6 +63,9 @@ func (r Rule) check(f *faults, path string) {
 	f.add(path+".max_per_call", perCall(r.MaxPerCall))
 	f.add(path+".ceiling", perCall(r.Ceiling))
 	f.add(path+".ceiling", r.reachable())
+	if r.Ceiling.valid() == nil && r.Ceiling.Value == 0 {
+		f.addf(path+".ceiling", "a ceiling of nothing would reserve nothing for a call that costs something; leave it out to deny such calls")
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
 		at := path + ".params" + member(name)
 		f.add(at, paramName(name))

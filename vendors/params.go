@@ -182,7 +182,7 @@ func (c *Call) addJSON(body []byte) error {
 	if !utf8.Valid(body) {
 		return Refuse(reason.BodyInvalid, "the body is not UTF-8")
 	}
-	tree, err := DecodeJSON(body)
+	tree, err := decodeJSON(body, 3*maxParams)
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -326,12 +326,15 @@ func Member(tree any, name string) (value any, ok bool) {
 }
 
 // DecodeJSON reads exactly one JSON document. A name that stands twice in one object is an error, because
-// readers differ in which they take; so are trailing data and nesting deeper than 16. Objects are read with
-// [Member], lists are []any, numbers json.Number.
-func DecodeJSON(body []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
+// readers differ in which they take; so are trailing data, nesting deeper than 16 and more than half a million
+// values. Objects are read with [Member], lists are []any, numbers json.Number. Of a list of numbers alone, an
+// attachment's bytes, no more than the first 20,000 are kept.
+func DecodeJSON(body []byte) (any, error) { return decodeJSON(body, 500_000) }
+
+func decodeJSON(body []byte, values int) (any, error) {
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), left: values}
 	d.UseNumber()
-	tree, err := decodeValue(d, 0)
+	tree, err := d.value(0)
 	if err != nil {
 		return nil, err
 	}
@@ -341,9 +344,18 @@ func DecodeJSON(body []byte) (any, error) {
 	return tree, nil
 }
 
-func decodeValue(d *json.Decoder, depth int) (any, error) {
+// A decoder bounds what it builds: a small document can be a large tree.
+type decoder struct {
+	*json.Decoder
+	left int // how many values more
+}
+
+func (d *decoder) value(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, Refuse(reason.BodyInvalid, "the JSON is nested deeper than %d", maxDepth)
+	}
+	if d.left--; d.left < 0 {
+		return nil, Refuse(reason.BodyInvalid, "the JSON has too many values")
 	}
 	tok, err := d.Token()
 	if err != nil {
@@ -351,14 +363,14 @@ func decodeValue(d *json.Decoder, depth int) (any, error) {
 	}
 	switch tok {
 	case json.Delim('{'):
-		return decodeObject(d, depth)
+		return d.object(depth)
 	case json.Delim('['):
-		return decodeList(d, depth)
+		return d.list(depth)
 	}
 	return tok, nil
 }
 
-func decodeObject(d *json.Decoder, depth int) (any, error) {
+func (d *decoder) object(depth int) (any, error) {
 	o := object{}
 	seen := map[string]bool{}
 	for d.More() {
@@ -371,7 +383,7 @@ func decodeObject(d *json.Decoder, depth int) (any, error) {
 			return nil, &Refusal{Code: reason.ParamDuplicate, Detail: "a name stands twice in one JSON object; send it once"}
 		}
 		seen[name] = true
-		value, err := decodeValue(d, depth+1)
+		value, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
@@ -381,14 +393,28 @@ func decodeObject(d *json.Decoder, depth int) (any, error) {
 	return o, err
 }
 
-func decodeList(d *json.Decoder, depth int) (any, error) {
+func (d *decoder) list(depth int) (any, error) {
 	list := []any{}
+	numbers := true
 	for d.More() {
-		value, err := decodeValue(d, depth+1)
+		value, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, value)
+		if _, number := value.(json.Number); !number {
+			numbers = false
+		}
+		switch {
+		case len(list) < maxParams:
+			list = append(list, value)
+			if numbers {
+				d.left++ // numbers are counted once their list turns out to be no attachment
+			}
+		case !numbers:
+			return nil, Refuse(reason.BodyInvalid, "a list has more than %d values", maxParams)
+		default:
+			d.left++
+		}
 	}
 	_, err := d.Token()
 	return list, err

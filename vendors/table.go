@@ -183,6 +183,21 @@ func (t *Table) Operations() []*Operation {
 // A path that is not in canonical form is refused, never normalised: a normaliser is a second opinion about
 // what will be executed, and an attacker looks for the place where the two differ.
 func (t *Table) Identify(req *http.Request, body []byte) (*Vendor, *Call, error) {
+	v, c, err := t.Name(req)
+	if err != nil {
+		return v, c, err
+	}
+	err = c.read(v, req, body)
+	var refusal *Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		err = Refuse(reason.RequestInvalid, "%v", err)
+	}
+	return v, c, err
+}
+
+// Name names the operation of req, as Identify does, and looks at nothing but the request line: headers, parameters
+// and body of the call are unread. It is for refusing early what is not worth reading.
+func (t *Table) Name(req *http.Request) (*Vendor, *Call, error) {
 	host, err := canonicalHost(req)
 	if err != nil {
 		return nil, nil, err
@@ -191,16 +206,11 @@ func (t *Table) Identify(req *http.Request, body []byte) (*Vendor, *Call, error)
 	if v == nil {
 		return nil, nil, Refuse(reason.HostUnknown, "no registered vendor serves this host; register its vendor or fix the URL")
 	}
-	c, err := t.read(v, host, req, body)
-	var refusal *Refusal
-	if err != nil && !errors.As(err, &refusal) {
-		err = Refuse(reason.RequestInvalid, "%v", err)
-	}
+	c, err := t.name(v, host, req)
 	return v, c, err
 }
 
-// read returns the call as far as it could be read, so that a refusal can name the operation.
-func (t *Table) read(v *Vendor, host string, req *http.Request, body []byte) (*Call, error) {
+func (t *Table) name(v *Vendor, host string, req *http.Request) (*Call, error) {
 	if err := canonicalRequest(req); err != nil {
 		return nil, err
 	}
@@ -216,19 +226,24 @@ func (t *Table) read(v *Vendor, host string, req *http.Request, body []byte) (*C
 	if op.HardDeny != "" {
 		return c, Refuse(reason.OperationHardDenied, "%s is never allowed through a vault key: %s", op.Name, op.HardDeny)
 	}
+	return c, nil
+}
+
+// read adds headers and parameters to a call that is named.
+func (c *Call) read(v *Vendor, req *http.Request, body []byte) error {
 	if err := c.readHeaders(v, req.Header); err != nil {
-		return c, err
+		return err
 	}
 	headers := len(c.Params)
 	if err := c.readParams(req.URL.RawQuery, req.Header.Get("Content-Type"), body); err != nil {
-		return c, err
+		return err
 	}
 	for _, p := range c.Params[headers:] {
 		if slices.Contains(v.RedirectHeaders, p.Name) { // would be taken for the header, which is not sent
-			return c, &Refusal{Code: reason.ParamInvalid, Param: p.Name, Detail: "this is the name of a header; send it as one"}
+			return &Refusal{Code: reason.ParamInvalid, Param: p.Name, Detail: "this is the name of a header; send it as one"}
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // match finds the first row that fits, unless one that is denied for good fits too: that beats every other, in

@@ -170,7 +170,7 @@ const (
 // A Bound is what a call can cost.
 type Bound struct {
 	Kind  Kind
-	Lines []cost.Line // each rounded up once
+	Lines []cost.Line // each rounded up once; for Unknown, what is known all the same: a ceiling must cover it
 
 	// Why says, for Unknown, what is missing and how to supply it.
 	Why string

@@ -65,7 +65,8 @@ type hold struct {
 	raised   bool
 	attached bool // a retry has joined; its outcome is not ours to judge
 	claim    string
-	first    *hold // an attempt of a retry: the reservation it has attached to
+	saw      string // the pending reservation that carried the object when this one took it up
+	first    *hold  // an attempt of a retry: the reservation it has attached to
 }
 
 type claim struct {
@@ -271,6 +272,9 @@ func (t *tenant) claimed(r ledger.Request, now time.Time) (*hold, error) {
 // attach makes h the attempt of a retry: it holds nothing, and is answered with the first attempt's hold.
 func (t *tenant) attach(h, first *hold, now time.Time) ledger.Hold {
 	first.attached = true
+	if h.Deadline.After(first.RetryUntil) {
+		first.RetryUntil = h.Deadline
+	}
 	h.Phase, h.first = ledger.Settled, first
 	t.end(h.ID, now)
 	return h.answer()
@@ -287,6 +291,10 @@ func (t *tenant) charge(k *key, h *hold, r ledger.Request, now time.Time) error 
 		return err
 	}
 	carrier := t.carrier(r.Object, r.Key)
+	saw := ""
+	if c := t.holds[t.carriers[r.Object]]; r.Object != "" && c != nil && c.Phase == ledger.Pending {
+		saw = c.ID
+	}
 	moves := ledger.Moves(charges, h.parts, carrier.carried(), r.Object != "" && r.Object == h.Object)
 	var short []ledger.Shortfall
 	for i := range moves {
@@ -313,7 +321,7 @@ func (t *tenant) charge(k *key, h *hold, r ledger.Request, now time.Time) error 
 	}
 	t.move(k, h, moves)
 	if r.Object != "" {
-		h.Object = r.Object
+		h.Object, h.saw = r.Object, saw
 	}
 	if carrier != nil {
 		t.absorbed(carrier, now)

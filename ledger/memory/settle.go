@@ -126,7 +126,7 @@ func (t *tenant) carry(rec *hold, s ledger.Settlement, now time.Time) {
 	if rec.Object == "" {
 		return
 	}
-	if other := t.holds[t.carriers[rec.Object]]; other != nil && other != rec && other.Phase == ledger.Pending {
+	if other := t.holds[t.carriers[rec.Object]]; other != nil && other != rec && other.Phase == ledger.Pending && other.ID == rec.saw {
 		t.absorb(other, now)
 	}
 	if slices.ContainsFunc(rec.parts, func(p ledger.Part) bool { return p.Held > 0 }) {
@@ -175,6 +175,8 @@ func (l *Ledger) Release(_ context.Context, h ledger.Hold, unsent bool) error {
 		return nil
 	case rec.Phase == ledger.Settled:
 		return ledger.ErrSettled
+	case rec.attached && rec.Phase == ledger.Pending && h.Phase == ledger.InFlight:
+		return nil // the retry was executed meanwhile: what the first attempt's refusal proves is about itself
 	case rec.attached && (rec.Phase == ledger.InFlight || rec.Phase == ledger.Doubt && h.Phase != ledger.Doubt):
 		// The retry may have been executed. Only who has seen the doubt, by InDoubt or Find, can resolve it: this
 		// same release sent a second time must not.
@@ -205,6 +207,9 @@ func (t *tenant) giveBack(rec *hold, calls bool) {
 		}
 	}
 	t.book(rec, booked, held)
+	if t.claims[rec.claim].id == rec.ID {
+		delete(t.claims, rec.claim) // what is left is the object's level: a retry is a new spend
+	}
 	if rec.Phase == ledger.Released {
 		t.drop(rec)
 	}

@@ -25,7 +25,8 @@ const (
 //
 //	p phase · n nonce · k key · d deadline · o object · m memo · c claim · of the reservation it attached to
 //	f operation and budgets, JSON · l layout of e · e parts, see record.lua · v version, raised by every change
-//	attached, raised, probing: present or not
+//	saw the pending reservation that carried the object · ru until when a retry may run
+//	attached, raised, probing, void: present or not; void: given back, so that its claim counts no more
 type record struct {
 	ledger.Hold
 	parts          []ledger.Part
@@ -103,6 +104,13 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 		return record{}, damaged(id)
 	}
 	r.Deadline = time.UnixMicro(deadline)
+	if m["ru"] != "" {
+		until, err := strconv.ParseInt(m["ru"], 10, 64)
+		if err != nil {
+			return record{}, damaged(id)
+		}
+		r.RetryUntil = time.UnixMicro(until)
+	}
 	var f fixed
 	if err := json.Unmarshal([]byte(m["f"]), &f); err != nil {
 		return record{}, damaged(id)

@@ -34,7 +34,7 @@ func boundPayout(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
 	}
 	b, err := m.bound(cost.Outflow, "amount")
 	if err == nil && !standardPayout(c) {
-		return unknown("an instant payout costs a fee that depends on the account; use method=standard, or give the rule a ceiling for amount and fee"), nil
+		b.Kind, b.Why = vendors.Unknown, "an instant payout costs a fee that depends on the account; use method=standard, or give the rule a ceiling for amount and fee"
 	}
 	return b, err
 }

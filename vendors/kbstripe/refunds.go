@@ -45,7 +45,13 @@ var (
 // and sends the amount explicitly.
 func boundRefund(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
 	if c.Has("origin") || c.Has("customer") {
-		return unknown("a refund from a customer's cash balance has no charge to read the amount from; give the rule a ceiling"), nil
+		b := unknown("a refund from a customer's cash balance has no charge to read the amount from; give the rule a ceiling")
+		if m, err := needMoney(c); err == nil { // what is known counts against the ceiling
+			known, err := m.bound(cost.Outflow, "amount")
+			b.Lines = known.Lines
+			return b, err
+		}
+		return b, nil
 	}
 	asked, given, err := sentAmount(c, "amount")
 	if err != nil {

@@ -17,6 +17,11 @@ local function admit(now)
   if key[2] then return { 'denied', 'key_frozen', q.key } end
 end
 
+-- saw is the pending reservation that carries the object now: the only one that this call's reply may end.
+local function saw()
+  return q.object ~= '' and q.carrier ~= '' and redis.call('HGET', KEYS[8], 'p') == 'pending' and q.carrier or ''
+end
+
 -- moved asks Go to look again when the object is carried by another reservation than Go has seen, or that one
 -- has changed since.
 local function moved()

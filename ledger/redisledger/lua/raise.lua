@@ -29,6 +29,7 @@ local no = admit(now) or q.doomed and { 'doomed' } or moved() or charge(now)
 if no then return no end
 
 local list = landed(own)
+if q.object ~= '' then redis.call('HSET', KEYS[1], 'saw', saw()) end
 redis.call('HSET', KEYS[1], 'raised', '1', 'o', q.object ~= '' and q.object or q.from, 'f', q.fixed, 'l', q.layout,
   'm', q.memo, 'e', pack(list))
 redis.call('HINCRBY', KEYS[1], 'v', 1)

@@ -18,6 +18,7 @@ if not rec[1] then
 end
 if rec[1] == 'released' then return { 'ok' } end
 if rec[1] == 'settled' then return { 'settled' } end
+if rec[5] and rec[1] == 'pending' and q.phase == 'in_flight' then return { 'ok' } end
 if rec[2] ~= q.layout or rec[3] ~= q.from or rec[7] ~= q.key then return { 'stale' } end
 
 -- Only who has seen the doubt can resolve it: this same release sent a second time must not.
@@ -36,6 +37,7 @@ for i, p in ipairs(q.parts) do
 end
 
 rebook(list, phase, rec[3])
+redis.call('HSET', KEYS[1], 'void', '1') -- what is left is the object's level: a retry is a new spend
 ended(phase == 'released', rec[6])
 if carries and phase == 'released' then redis.call('DEL', KEYS[4]) end
 forgetall(list)

@@ -21,8 +21,8 @@ local function claimed()
   local id = c[1] and now - int(c[3]) < int(q.memory) and c[1] or ''
   if id ~= q.first then return { 'claim', id, '0' } end
   if id == '' then return end
-  local first = redis.call('HMGET', KEYS[6], 'p', 'probing', 'd')
-  local gone = not first[1] or first[1] == 'released' or first[2] and int(first[3]) <= now
+  local first = redis.call('HMGET', KEYS[6], 'p', 'probing', 'd', 'void')
+  local gone = not first[1] or first[1] == 'released' or first[4] or first[2] and int(first[3]) <= now
   if not gone and c[2] ~= q.fingerprint then return { 'denied', 'idempotency_conflict', '' } end
   if not gone and first[2] then return { 'denied', 'idempotency_in_flight', '' } end
   if q.attach == (gone and true or false) then return { 'claim', id, gone and '1' or '0' } end
@@ -32,11 +32,11 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return dump({ 'replay' }, KEYS[1]) en
 local no = admit(now) or claimed() or q.doomed and { 'doomed' } or moved() or charge(now)
 if no then return no end
 
-local list = landed({})
+local list, sees = landed({}), saw()
 local open = q.phase == 'in_flight'
 if open or #list > 0 then
   redis.call('HSET', KEYS[1], 'v', '1', 'p', q.phase, 'n', q.nonce, 'k', q.key, 'd', str(now + int(q.deadline)),
-    'o', q.object, 'f', q.fixed, 'l', q.layout, 'm', q.memo, 'c', q.claim, 'of', q.attach and q.first or '', 'e', pack(list))
+    'o', q.object, 'f', q.fixed, 'l', q.layout, 'm', q.memo, 'c', q.claim, 'of', q.attach and q.first or '', 'e', pack(list), 'saw', sees)
 end
 if q.probing then redis.call('HSET', KEYS[1], 'probing', '1') end
 if open then
@@ -45,7 +45,7 @@ else
   redis.call('PEXPIRE', KEYS[1], q.keep)
 end
 if q.attach then
-  redis.call('HSET', KEYS[6], 'attached', '1')
+  redis.call('HSET', KEYS[6], 'attached', '1', 'ru', str(now + int(q.deadline)))
 elseif open and q.claim ~= '' then
   redis.call('HSET', KEYS[5], 'id', q.id, 'fp', q.fingerprint, 'at', str(now))
   redis.call('PEXPIRE', KEYS[5], q.claimkeep)

@@ -12,7 +12,7 @@
 --         settled, as ok   with other amounts: the first stand
 --         missing | stale | carrier ID   no such reservation | Go has to read record | carrier and propose anew
 local now = clock()
-local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c')
+local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw')
 if not rec[1] then return { 'missing' } end
 if rec[2] ~= q.layout or rec[3] ~= q.from or rec[6] ~= q.key then return { 'stale' } end
 local list, over, holds = known(rec[4]), '0', false
@@ -37,6 +37,7 @@ for i, p in ipairs(q.parts) do
   holds = holds or p.rest > 0
   sound(KEYS[p.row], p.name, list[i].start, p.sum, p.rest)
 end
+if q.other ~= rec[8] then q.absorb, q.ends = {}, false end -- its reply may be older than that one's
 for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a.start, 0, int(a.held)) end
 local freezes = over == '1' and redis.call('HEXISTS', KEYS[2], 'open') == 1
 local carries = redis.call('GET', KEYS[4]) == q.id
