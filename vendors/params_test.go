@@ -340,3 +340,27 @@ func TestErrorsOfIdentifyAreRefusals(t *testing.T) {
 		t.Errorf("%#v is no refusal with a detail", err)
 	}
 }
+
+// What is built of a document is bounded, however small its values are: a list of numbers is an attachment, of which
+// nothing is kept that nobody looks at, and everything else is refused when there is too much of it.
+func TestALargeDocumentIsBounded(t *testing.T) {
+	const n = 1 << 20
+	tree, err := vendors.DecodeJSON([]byte(`{"content":[` + strings.Repeat("7,", n) + `7]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, _ := vendors.Member(tree, "content")
+	if got := len(content.([]any)); got > 20_000 {
+		t.Errorf("%d numbers of an attachment are kept", got)
+	}
+	for name, body := range map[string]string{
+		"objects":         `{"a":[` + strings.Repeat(`{},`, n) + `0]}`,
+		"words":           `{"a":[` + strings.Repeat(`"",`, n) + `0]}`,
+		"numbers, a word": `{"a":[` + strings.Repeat(`7,`, n) + `"x"]}`,
+		"lists of lists":  `{"a":[` + strings.Repeat(`[[7],[7]],`, n) + `0]}`,
+	} {
+		if _, err := vendors.DecodeJSON([]byte(body)); err == nil {
+			t.Errorf("a million %s are built", name)
+		}
+	}
+}

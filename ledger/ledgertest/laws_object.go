@@ -69,6 +69,15 @@ var objectLaws = []Law{
 		w.settle(h, usd(3))
 		w.stands(purse(10), 3, 0)
 	}},
+	{"object-order", "A reply ends only the hold that its call has seen: an older reply lowers nothing that a newer call holds.", func(w *world) {
+		low := w.admit(w.move(key1, "pi", lines(usd(1)), purse(20)))
+		high := w.admit(w.move(key1, "pi", lines(usd(9)), purse(20)))
+		w.pend(high, "pi", usd(9))
+		w.pend(low, "pi", usd(1))
+		if s := w.state(key1, purse(20)); s.Held < 9 {
+			w.fail("%d is held for an object of which 9 may be taken", s.Held)
+		}
+	}},
 	{"object-cancel", "A call that asks for nothing more, such as a cancel, goes through a full budget and frees the hold.", func(w *world) {
 		day := per(cost.Day, "", 10)
 		w.created("pi", 8, day)

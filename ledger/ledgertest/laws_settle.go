@@ -352,6 +352,39 @@ var claimLaws = []Law{
 		w.stands(purse(10), 0, 8)
 		w.phase(h.ID, ledger.InFlight)
 	}},
+	{"release-retried", "The first attempt's release does not give back what its retry has settled as pending.", func(w *world) {
+		first := w.admit(w.claimed("c", "f", 8))
+		w.book(w.admit(w.claimed("c", "f", 8)), ledger.Settlement{Phase: ledger.Pending, Actual: lines(usd(8))})
+		w.release(first, false)
+		w.stands(purse(10), 8, 0)
+	}},
+	{"release-void", "A retry of a call that was given back is a new spend, also where its object keeps a level.", func(w *world) {
+		edit := func() ledger.Request {
+			r := w.claimed("c", "f", 9)
+			r.Object = "pi"
+			return r
+		}
+		w.created("pi", 2, purse(10))
+		w.release(w.admit(edit()), false)
+		w.stands(purse(10), 0, 2)
+		if h := w.admit(edit()); h.Attached {
+			w.fail("attached to a reservation that was given back")
+		}
+		w.stands(purse(10), 0, 9)
+	}},
+	{"retry-until", "A hold says until when a retry that has attached to it may run.", func(w *world) {
+		h := w.admit(w.claimed("c", "f", 8))
+		w.doubt(h)
+		if until := w.phase(h.ID, ledger.Doubt).RetryUntil; !until.IsZero() {
+			w.fail("without a retry it says %v", until)
+		}
+		w.clock.Add(time.Hour)
+		again := w.claimed("c", "f", 8)
+		w.admit(again)
+		if until := w.phase(h.ID, ledger.Doubt).RetryUntil; !until.Equal(w.clock.Now().Add(again.Deadline)) {
+			w.fail("it says %v, want %v", until, w.clock.Now().Add(again.Deadline))
+		}
+	}},
 	{"probing", "While the first attempt still finds out its amount, a retry is refused; past the deadline without a raise the claim counts for nothing.", func(w *world) {
 		r := w.claimed("c", "f", 0)
 		r.Lines, r.Probing = lines(oneCall), true

@@ -72,6 +72,12 @@ var mutants = []mutant{
 	{"attach-forgotten", "attaches however old the claim", func(b base) ledger.Ledger { return longMemory{b} }},
 	{"release-attached", "releases what a retry has attached to", func(b base) ledger.Ledger { return freesAttached{b} }},
 	{"retry-release", "lets a retry's release give back the first attempt's hold", func(b base) ledger.Ledger { return retryFrees{b} }},
+	{"release-retried", "gives back what a retry has settled as pending", func(b base) ledger.Ledger { return freesPending{b} }},
+	{"release-void", "attaches to a call that was given back and left a level", func(b base) ledger.Ledger {
+		return undead{b, map[string]string{}, map[string]string{}}
+	}},
+	{"retry-until", "does not say that a retry may run", func(b base) ledger.Ledger { return secretive{b} }},
+	{"object-order", "lets an older reply end a newer hold", func(b base) ledger.Ledger { return lastReply{b, map[string]ledger.Hold{}} }},
 	{"tombstone", "forgets a release that came before its reserve", func(b base) ledger.Ledger { return tombless{b} }},
 	{"calls", "gives calls back though bytes have left", func(b base) ledger.Ledger { return callsBack{b} }},
 	{"reads", "holds for a read", func(b base) ledger.Ledger { return heldReads{b} }},
@@ -619,6 +625,61 @@ func (m retryFrees) Release(ctx context.Context, h ledger.Hold, unsent bool) err
 		_ = m.base.Release(ctx, h, unsent)
 	}
 	return m.base.Release(ctx, h, unsent)
+}
+
+type freesPending struct{ base }
+
+func (m freesPending) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
+	h.Phase = ledger.Pending
+	return m.base.Release(ctx, h, unsent)
+}
+
+type undead struct {
+	base
+	claims map[string]string // reservation → claim
+	given  map[string]string // claim → a reservation that was given back
+}
+
+func (m undead) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, error) {
+	if r.Claim != nil {
+		if id := m.given[r.Claim.ID]; id != "" {
+			h, err := m.Find(ctx, r.Tenant, id)
+			h.Attached = true
+			return h, err
+		}
+		m.claims[r.ID] = r.Claim.ID
+	}
+	return m.base.Reserve(ctx, r)
+}
+
+func (m undead) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
+	if c := m.claims[h.ID]; c != "" && h.Object != "" {
+		m.given[c] = h.ID
+	}
+	return m.base.Release(ctx, h, unsent)
+}
+
+type secretive struct{ base }
+
+func (m secretive) Find(ctx context.Context, tenant, id string) (ledger.Hold, error) {
+	h, err := m.base.Find(ctx, tenant, id)
+	h.RetryUntil = time.Time{}
+	return h, err
+}
+
+type lastReply struct {
+	base
+	pending map[string]ledger.Hold // by object
+}
+
+func (m lastReply) Settle(ctx context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
+	if newer, ok := m.pending[s.Object]; ok && newer.ID != h.ID {
+		_, _ = m.base.Settle(ctx, newer, ledger.Settlement{Phase: ledger.Settled})
+	}
+	if s.Phase == ledger.Pending {
+		m.pending[s.Object] = h
+	}
+	return m.base.Settle(ctx, h, s)
 }
 
 type tombless struct{ base }
