@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,5 +31,37 @@ func ExampleTee() {
 	var file audittest.Recorder
 	s := audit.Tee(&file, audit.InsecureBestEffort(audit.Slog(slog.New(slog.DiscardHandler))))
 	fmt.Println(s.Write(context.Background(), audit.Record{ID: "rec_1"}), len(file.Records()))
+	// Output: <nil> 1
+}
+
+func ExampleSlog() {
+	l := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "time" {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	_ = audit.Slog(l).Write(context.Background(), audit.Record{Version: 1, ID: "e1", Kind: audit.Control, Tenant: "acme", Detail: "issued"})
+	// Output: level=INFO msg="keybrake control" v=1 id=e1 tenant=acme detail=issued
+}
+
+// Calls go on that this sink has no record of, which the name says.
+func ExampleInsecureBestEffort() {
+	var full audittest.Recorder
+	full.Fail(errors.New("the disk is full"))
+	sink := audit.InsecureBestEffort(&full)
+	fmt.Println(sink.Write(context.Background(), audit.Record{}))
+	// Output: <nil>
+}
+
+func ExampleInsecureDiscard() {
+	fmt.Println(audit.InsecureDiscard().Write(context.Background(), audit.Record{}))
+	// Output: <nil>
+}
+
+// Sinks that hang cannot pile up: at most 64 writes of one guarded sink are under way.
+func ExampleGuard() {
+	var recorder audittest.Recorder
+	fmt.Println(audit.Guard(&recorder).Write(context.Background(), audit.Record{ID: "rec_1"}), len(recorder.Records()))
 	// Output: <nil> 1
 }

@@ -3,6 +3,7 @@ package credentials_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/keybrake/keybrake-go/credentials"
 )
@@ -24,4 +25,31 @@ func ExampleEnv() {
 	// Output:
 	// credentials: unknown reference "stripe": the environment variable EXAMPLE_STRIPE_KEY is not set or empty
 	// credentials: unknown reference "twilio": the environment variable EXAMPLE_TWILIO_CREDENTIAL is not set or empty
+}
+
+// A credential prints as nothing, whatever is done with it.
+func ExampleNew() {
+	c := credentials.New("AC0123", "SK0123", "the secret")
+	fmt.Printf("%v %+v %#v %s\n", c, c, c, fmt.Sprint([]any{c}))
+	// Output: [credential] [credential] [credential] [[credential]]
+}
+
+// A source of one's own, asked at most once in five minutes for each reference.
+func ExampleNewCache() {
+	asked := 0
+	source := credentials.SourceFunc(func(_ context.Context, ref string) (credentials.Credential, error) {
+		asked++
+		return credentials.New("sk_test_of_" + ref), nil
+	})
+	cache := credentials.NewCache(source, 5*time.Minute)
+	for range 3 {
+		_, _ = cache.Get(context.Background(), "stripe")
+	}
+	fmt.Println(asked)
+	cache.Drop("stripe") // the vendor refused it
+	_, _ = cache.Get(context.Background(), "stripe")
+	fmt.Println(asked)
+	// Output:
+	// 1
+	// 2
 }

@@ -165,3 +165,32 @@ func ExampleScoped() {
 	// - limit: "80.00 USD"
 	//   window: "lifetime"
 }
+
+func ExampleOneOf() {
+	p := policy.Policy{Allow: []policy.Rule{{
+		Operation: "stripe.refunds.create",
+		Params: policy.Params{
+			"reason":           policy.OneOf("duplicate", "requested_by_customer").OrAbsent(),
+			"amount":           policy.Max("5000"), // in the parameter's own unit
+			"metadata[order]":  policy.Prefix("order_"),
+			"reverse_transfer": policy.Match{Optional: true}, // forbidden
+			"expand":           policy.Any(),
+		},
+	}}}
+	fmt.Println(p.Validate())
+	// Output: <nil>
+}
+
+func ExampleDaily() {
+	for _, b := range []policy.Budget{
+		policy.Hourly(policy.Calls(100)),
+		policy.Daily(policy.USD("500")).Shared("team:support"),
+		policy.Monthly(policy.Money("80", "EUR")).In("Europe/Berlin"),
+	} {
+		fmt.Println(b.Title())
+	}
+	// Output:
+	// hourly 100 calls
+	// team:support
+	// monthly 80.00 EUR
+}
