@@ -203,6 +203,9 @@ func theBooksStandAboveWhatWasExecuted(t *testing.T, w *world) {
 				case doubts:
 					s.wantExactly(0, by.bound)
 					s.wantOneDoubt(w.sink.Records()[from:])
+					if by.name != keyedRefund {
+						s.wantTrips(1)
+					}
 				case releases:
 					s.wantExactly(0, by.kept)
 					if err == nil {
@@ -538,8 +541,8 @@ func resolveRefuses(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	records := w.sink.Records()
-	if err := w.Resolve(t.Context(), "acme", records[len(records)-1].CallID, keybrake.NotExecuted()); err == nil {
-		t.Error("a settled call was resolved")
+	if err := w.Resolve(t.Context(), "acme", records[len(records)-1].CallID, keybrake.NotExecuted()); err == nil || !strings.Contains(err.Error(), "settled already") {
+		t.Errorf("a call that is settled: %v", err)
 	}
 	s.wantExactly(10_000_000, 20_000_000)
 }

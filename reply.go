@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -183,10 +182,10 @@ func (a *attempt) secretForms() []string {
 			continue // none is; it would tear replies apart
 		}
 		quoted, _ := json.Marshal(secret)
-		forms = append(forms, secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret)), string(quoted[1:len(quoted)-1]),
+		forms = append(forms, secret, url.QueryEscape(secret), string(quoted[1:len(quoted)-1]),
 			base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)),
 			base64.URLEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
-			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret))
+			hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))))
 	}
 	// The longest first: a part of a longer form must not be cut out of it.
 	slices.SortFunc(forms, func(x, y string) int { return len(y) - len(x) })

@@ -35,6 +35,9 @@ func refusalRows(t *testing.T) []refusalRow {
 		t.Fatal(err)
 	}
 	emptied, restored, stopped, nobody := memory.New(), memory.New(), memory.New(), nobodyListens(t)
+	slow, fast := memory.New(), memory.New()
+	slow.Now = func() time.Time { return time.Now().Add(-3 * time.Hour) }
+	fast.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	return []refusalRow{
 		{code: reason.KeyMissing, by: onTheWay(func(r *http.Request) { r.Header.Del("Authorization") })},
 		{code: reason.KeyMalformed, how: "cut", by: func(s *sdkStage) { s.before = func(*keybrake.Brake) { s.token = s.token[:len(s.token)-1] } }},
@@ -51,7 +54,19 @@ func refusalRows(t *testing.T) []refusalRow {
 		}},
 		{code: reason.KeyUntrusted, by: simply, enforce: func(c *keybrake.Config) { c.Issuer = stranger }},
 		{code: reason.KeyNotYet, by: func(s *sdkStage) { s.grant.NotBefore = time.Now().Add(time.Hour) }},
-		{code: reason.KeyExpired, by: func(s *sdkStage) { s.grant.NotBefore = time.Now().Add(-2 * time.Hour) }},
+		{
+			code: reason.KeyExpired, how: "by the clock of the process",
+			enforce: func(c *keybrake.Config) { c.Ledger = slow },
+			by: func(s *sdkStage) {
+				s.grant.NotBefore = time.Now().Add(-2 * time.Hour)
+				s.before = func(*keybrake.Brake) { s.openIn(slow) }
+			},
+		},
+		{
+			code: reason.KeyExpired, how: "by the clock of the ledger",
+			enforce: func(c *keybrake.Config) { c.Ledger = fast },
+			by:      func(s *sdkStage) { s.before = func(*keybrake.Brake) { s.openIn(fast) } },
+		},
 		{code: reason.KeyUnknown, how: "the ledger was emptied", by: simply, enforce: func(c *keybrake.Config) { c.Ledger = emptied }},
 		{code: reason.KeyRevoked, how: "by run", by: func(s *sdkStage) {
 			s.before = func(b *keybrake.Brake) { s.stop(b.Revoke, keybrake.ByRun(s.grant.Tenant, "run_1")) }
