@@ -598,3 +598,21 @@ func aRetryInDoubtNamesTheFirst(t *testing.T, w *world) {
 	}
 	s.wantBooks(0, 20, 20)
 }
+
+// An amount below what was asked for exactly is no proof that less was taken.
+func TestAReplyThatNamesLessDoesNotLowerWhatIsBooked(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, by := range writers()[:2] {
+		t.Run(by.name, func(t *testing.T) {
+			s := w.spend(t, everything())
+			if by.name == keylessConfirm {
+				s.intent()
+			}
+			w.fake.Misbehave(fakevendor.Fault{PathContains: by.path, Kind: fakevendor.AmountLie, Body: "1"})
+			_ = by.pay(w.Client(), s.key.Token())
+			if spent, held := s.books(); spent+held < w.executed() {
+				t.Errorf("the books say %d + %d and the vendor has executed %d", spent, held, w.executed())
+			}
+		})
+	}
+}

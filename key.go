@@ -16,6 +16,7 @@ import (
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/internal/token"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
@@ -226,11 +227,12 @@ func (b *Brake) checkCredentials(ctx context.Context, g Grant) error {
 			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: no such vendor in Config.Vendors", vendor))
 			continue
 		}
-		if b.isCredential(g.Credentials[vendor]) {
+		_, err := b.placement(ctx, v, g.Credentials[vendor], g.Live)
+		switch {
+		case errors.Is(err, credentials.ErrUnknown) && b.isCredential(g.Credentials[vendor]):
+			// The error would show it.
 			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: this is a credential and not a reference of one; put it into Config.Credentials, and rotate it if it stood in a log", vendor))
-			continue
-		}
-		if _, err := b.placement(ctx, v, g.Credentials[vendor], g.Live); err != nil {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("in Grant.Credentials[%q]: %w", vendor, err))
 		}
 	}

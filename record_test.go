@@ -148,8 +148,7 @@ func TestASinkThatFails(t *testing.T) {
 	})
 	t.Run("for a while, is asked again", func(t *testing.T) {
 		times := 0
-		var w *world
-		w = newWorld(t, func(c *keybrake.Config) {
+		w := newWorld(t, func(c *keybrake.Config) {
 			next := c.Audit
 			c.Audit = sinkFunc(func(ctx context.Context, r audit.Record) error {
 				if r.Kind == audit.Outcome {

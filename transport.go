@@ -11,8 +11,9 @@ import (
 // vendor's credential would be; those that the key's policy allows and its budgets cover are forwarded with the
 // real credential, all others come back as the vendor's own error. It is safe for concurrent use.
 type Transport struct {
-	// DenyAsError makes a refusal, or a call in doubt, come back as a *[Denial] error instead of a response, for
-	// programs that use net/http without a vendor's SDK. SDKs may send a call again after an error.
+	// DenyAsError makes a refusal come back as a *[Denial] error instead of a response, and so the answer that stands
+	// in for a reply in doubt, for programs that use net/http without a vendor's SDK. SDKs may send a call again after
+	// an error.
 	DenyAsError bool
 
 	brake *Brake

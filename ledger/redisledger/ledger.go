@@ -11,6 +11,9 @@
 // means that the verb may or may not have been carried out; all verbs may be repeated as they are. A verb
 // returns when its context ends or [Options.Timeout] has passed, whatever the client's own timeouts are.
 //
+// A server that is down costs each refused call the client's own dial retries (go-redis dials five times by default:
+// set DialerRetries), and a second wait for taking back what may have been reserved.
+//
 // Not promised: Redis replicates asynchronously, so a failover can lose acknowledged writes, a revoke among
 // them; nothing here waits for replicas. A server that lost everything denies (the keys' rows are gone); one
 // restored from an old snapshot counts from there.

@@ -118,6 +118,9 @@ func settleIntent(take taking) func(*vendors.Call, vendors.Bound, *vendors.Reply
 			return vendors.Settlement{}, err
 		}
 		s.Object, s.Again = in.id, in.again()
+		if !success(r) {
+			b.Kind = vendors.AtMost // a decline may leave less than was asked for
+		}
 		return settled(s, b, cost.Charge, in.of(booked), in.of(held))
 	}
 }

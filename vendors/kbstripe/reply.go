@@ -145,7 +145,8 @@ func look(operation, path string, query ...vendors.Param) vendors.Bound {
 func unknown(why string) vendors.Bound { return vendors.Bound{Kind: vendors.Unknown, Why: why} }
 
 // settled fills s with what was booked and what is still held, both in the reply's currency. A reply in another
-// currency than the bound's keeps the bound and is flagged: no rate is at hand that would make the two agree.
+// currency than the bound's keeps the bound and is flagged: no rate is at hand that would make the two agree. So does
+// one that names less than was asked for to the unit: nothing in it says where the rest is.
 func settled(s vendors.Settlement, b vendors.Bound, meter cost.Meter, booked, held money) (vendors.Settlement, error) {
 	var err error
 	if s.Actual, err = booked.lines(meter); err != nil {
@@ -154,17 +155,32 @@ func settled(s vendors.Settlement, b vendors.Bound, meter cost.Meter, booked, he
 	if s.Held, err = held.lines(meter); err != nil {
 		return vendors.Settlement{}, fmt.Errorf("kbstripe: the reply's amount: %w", err)
 	}
-	if len(b.Lines) == 0 || b.Lines[0].Currency == booked.currency {
+	switch {
+	case len(b.Lines) == 0:
+		return s, nil
+	case b.Lines[0].Currency != booked.currency:
+		s.Flag = "unexpected currency"
+	case b.Kind == vendors.Exact && sum(s.Actual)+sum(s.Held) < b.Lines[0].Amount:
+		s.Flag = "less than asked for"
+	default:
 		return s, nil
 	}
-	s.Flag = "unexpected currency"
 	switch {
 	case s.Actual != nil:
 		s.Actual, s.Held = b.Lines, nil
 	case s.Held != nil:
 		s.Held = b.Lines
+	default:
+		s.Flag = "" // nothing moved: a refund that failed, an intent that was cancelled
 	}
 	return s, nil
+}
+
+func sum(lines []cost.Line) (total int64) {
+	for _, l := range lines {
+		total += l.Amount
+	}
+	return total
 }
 
 // digits writes an amount as Stripe reads it.
