@@ -25,7 +25,7 @@ func TestNothingIsExecutedInTheOtherProcessAfterRevoke(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	before, after, revoked := strings.Cut(out.String(), "revoked run_42 in 1 tenant\n")
-	if !revoked || strings.Count(before, ": executed re_") != 3 || strings.Count(after, "refused stripe.refunds.create: revoked") != 3 {
+	if !revoked || strings.Count(before, ": executed re_") != 3 || strings.Count(after, "refused stripe.refunds.create: run:run_42 is revoked") != 3 {
 		t.Errorf("got\n%s", out.String())
 	}
 }
