@@ -1,0 +1,175 @@
+package sqliteledger
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
+)
+
+// A hold is a reservation as it is stored.
+type hold struct {
+	ledger.Hold
+	parts    []ledger.Part // what Entries and States are made from
+	probing  bool          // its lines are still to come
+	raised   bool
+	attached bool // a retry has joined; its outcome is not ours to judge
+	claim    string
+	saw      string // the pending reservation that carried the object when this one took it up
+	first    string // an attempt of a retry: the reservation that it has joined
+}
+
+// How long a finished reservation is remembered, so that a late or repeated verb finds it: longer than any vendor
+// remembers an idempotency key. A read, which cannot be settled, is remembered for as long as its caller may ask
+// again.
+const (
+	retention     = 31 * 24 * time.Hour
+	retentionRead = time.Hour
+)
+
+const selectHold = `SELECT id, nonce, key, operation, object, phase, deadline, memo, parts, claim, first, saw, probing, raised, attached, retry FROM holds `
+
+// row is what selectHold reads into.
+type row struct {
+	hold
+	deadline, retry int64
+	parts           string
+}
+
+func (r *row) into() []any {
+	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.parts, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.attached, &r.retry}
+}
+
+// hold returns a reservation by its id, or nil.
+func (b *books) hold(id string) *hold {
+	var r row
+	if !b.get(selectHold+`WHERE tenant = ? AND id = ?`, []any{b.tenant, id}, r.into()...) {
+		return nil
+	}
+	return b.unpack(r)
+}
+
+func (b *books) unpack(r row) *hold {
+	h := r.hold
+	h.Tenant, h.Deadline = b.tenant, time.UnixMicro(r.deadline)
+	if r.retry != 0 {
+		h.RetryUntil = time.UnixMicro(r.retry)
+	}
+	var parts []part
+	if err := json.Unmarshal([]byte(r.parts), &parts); err != nil {
+		b.fail(errors.New("a reservation's row cannot be read")) // json's error may quote it
+		return nil
+	}
+	for _, p := range parts {
+		h.parts = append(h.parts, p.part())
+	}
+	return &h
+}
+
+// put stores h. One that is over may be forgotten after retention.
+func (b *books) put(h *hold, after time.Duration) {
+	var retry, forget int64
+	if !h.RetryUntil.IsZero() {
+		retry = h.RetryUntil.UnixMicro()
+	}
+	if h.Phase == ledger.Settled || h.Phase == ledger.Released {
+		forget = b.now.Add(after).UnixMicro()
+	}
+	b.exec(`
+		INSERT INTO holds (tenant, id, nonce, key, operation, object, phase, deadline, memo, parts, claim, first, saw, probing, raised, attached, retry, forget)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant, id) DO UPDATE SET
+			object = excluded.object, phase = excluded.phase, memo = excluded.memo, parts = excluded.parts, saw = excluded.saw,
+			probing = excluded.probing, raised = excluded.raised, attached = excluded.attached, retry = excluded.retry, forget = excluded.forget`,
+		b.tenant, h.ID, h.Nonce, h.Key, h.Operation, h.Object, string(h.Phase), h.Deadline.UnixMicro(), h.Memo, b.pack(h.parts), h.claim, h.first, h.saw,
+		h.probing, h.raised, h.attached, retry, forget)
+}
+
+// A part is a [ledger.Part] in JSON of a form of its own, so that a change of the Go struct does not change what
+// is stored.
+type part struct {
+	Name       string         `json:"b"`
+	Shared     bool           `json:"s,omitempty"`
+	Meter      cost.Meter     `json:"m"`
+	Currency   cost.Currency  `json:"c,omitempty"`
+	Limit      int64          `json:"l"`
+	Window     cost.Window    `json:"w"`
+	Zone       string         `json:"z,omitempty"`
+	Operations []cost.Pattern `json:"o,omitempty"`
+	Start      int64          `json:"from"`
+	End        int64          `json:"to,omitempty"`
+	Held       int64          `json:"held"`
+	Booked     int64          `json:"spent"`
+	Base       int64          `json:"base,omitempty"`
+}
+
+func (p part) part() ledger.Part {
+	return ledger.Part{
+		Entry: ledger.Entry{Budget: p.Name, Shared: p.Shared, Meter: p.Meter, Currency: p.Currency, Start: p.Start, Held: p.Held, Booked: p.Booked},
+		Of: ledger.Budget{
+			Name: p.Name, Shared: p.Shared, Meter: p.Meter, Currency: p.Currency, Limit: p.Limit, Window: p.Window, Zone: p.Zone, Operations: p.Operations,
+		},
+		End: p.End, Base: p.Base,
+	}
+}
+
+func (b *books) pack(parts []ledger.Part) string {
+	list := make([]part, len(parts))
+	for i, p := range parts {
+		list[i] = part{
+			p.Budget, p.Shared, p.Meter, p.Currency, p.Of.Limit, p.Of.Window, p.Of.Zone, p.Of.Operations,
+			p.Start, p.End, p.Held, p.Booked, p.Base,
+		}
+	}
+	text, err := json.Marshal(list)
+	if b.fail(err); bytes.Contains(text, []byte(`\ufffd`)) {
+		b.fail(errors.New("a budget's name is not UTF-8")) // it would be read back as another
+	}
+	return string(text)
+}
+
+// plain is h for the caller.
+func (h *hold) plain() ledger.Hold {
+	c := h.Hold
+	c.Entries, c.States = nil, nil
+	for _, p := range h.parts {
+		c.Entries = append(c.Entries, p.Entry)
+	}
+	return c
+}
+
+// forget deletes what is over and remembered no longer, a little in each transaction.
+func (f *file) forget() error {
+	now := f.now()
+	if since := now.Sub(time.UnixMicro(f.tidied)); since >= 0 && since < time.Minute {
+		return nil
+	}
+	b := &books{ctx: context.Background(), conn: f.write, now: now}
+	const over = `(SELECT rowid FROM holds WHERE forget > 0 AND forget <= ? ORDER BY forget LIMIT 256)`
+	b.exec(`DELETE FROM claims WHERE (tenant, id, hold) IN (SELECT tenant, claim, id FROM holds WHERE rowid IN `+over+`)`, now.UnixMicro())
+	holds := b.exec(`DELETE FROM holds WHERE rowid IN `+over, now.UnixMicro())
+	keys := b.forgetKeys(now.Add(-retention).UnixMicro())
+	if holds < 256 && keys < 256 {
+		f.tidied = now.UnixMicro()
+	}
+	return b.err
+}
+
+// forgetKeys deletes keys that have expired long ago, with their own budgets, where nothing is held any more.
+func (b *books) forgetKeys(before int64) int {
+	var tenant, id string
+	var over [][2]string
+	b.each(`
+		SELECT tenant, id FROM keys WHERE expires > 0 AND expires < ? AND NOT EXISTS (
+			SELECT 1 FROM amounts a WHERE a.tenant = keys.tenant AND a.scope = 'key:' || keys.id AND a.held > 0
+		) LIMIT 256`, []any{before}, func() { over = append(over, [2]string{tenant, id}) }, &tenant, &id)
+	for _, k := range over {
+		b.exec(`DELETE FROM amounts WHERE tenant = ? AND scope = ?`, k[0], scope(k[1], false))
+		b.exec(`DELETE FROM keys WHERE tenant = ? AND id = ?`, k[0], k[1])
+	}
+	return len(over)
+}
