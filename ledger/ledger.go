@@ -223,7 +223,7 @@ func (r Repeat) Valid() error {
 		return errors.New("ledger: a repeat rule needs an id")
 	case r.Most < 1 || r.Most > MostRepeats:
 		return fmt.Errorf("ledger: a repeat rule admits 1 to %d, not %d", MostRepeats, r.Most)
-	case cost.Rolling(r.Window).Rolls() != r.Window:
+	case r.Window <= 0 || cost.Rolling(r.Window).Rolls() != r.Window:
 		return fmt.Errorf("ledger: a repeat rule's window is whole seconds, one second to 400 days, not %s", r.Window)
 	}
 	return nil
