@@ -100,6 +100,9 @@ var openLaws = []Law{
 			case got = <-heard:
 			case <-time.After(20 * time.Millisecond):
 			case <-ctx.Done():
+			case err := <-ended:
+				cancel()
+				w.fail("Watch ended before its context: %v", err)
 			}
 		}
 		cancel()
