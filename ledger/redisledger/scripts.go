@@ -12,18 +12,21 @@ var files embed.FS
 
 // The scripts, one a verb. Each file's head is its contract.
 var (
-	reserveScript   = script("reserve", "books", "record", "admit", "charge", "put")
-	raiseScript     = script("raise", "books", "record", "admit", "charge", "put")
-	settleScript    = script("settle", "books", "record", "close")
-	releaseScript   = script("release", "books", "record", "close")
-	openScript      = script("open", "books")
-	setBudgetScript = script("setbudget", "books")
-	balanceScript   = script("balance", "books", "record")
-	statesScript    = script("states", "books", "record")
-	overdueScript   = script("overdue", "books")
-	controlScript   = script("control", "books")
-	registerScript  = script("register", "books", "record")
-	checkScript     = script("check", "books")
+	reserveScript     = script("reserve", "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put")
+	raiseScript       = script("raise", "books", "rolling", "cells", "record", "alert", "admit", "charge", "put")
+	settleScript      = script("settle", "books", "rolling", "cells", "record", "alert", "close")
+	releaseScript     = script("release", "books", "rolling", "cells", "record", "close")
+	adjustScript      = script("adjust", "books", "rolling", "cells", "record", "alert", "close")
+	openScript        = script("open", "books")
+	setBudgetScript   = script("setbudget", "books")
+	balanceScript     = script("balance", "books", "rolling", "cells", "record")
+	statesScript      = script("states", "books", "rolling", "cells", "record")
+	overdueScript     = script("overdue", "books")
+	controlScript     = script("control", "books")
+	registerScript    = script("register", "books", "record")
+	alertsScript      = script("alerts", "books")
+	acknowledgeScript = script("acknowledge", "books")
+	checkScript       = script("check", "books")
 )
 
 // script joins a verb with what it shares with others. The first line, which tells Redis the script's flags,
