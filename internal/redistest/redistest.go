@@ -48,6 +48,7 @@ func Serve(t testing.TB, args ...string) *Server {
 type Server struct {
 	bin, dir string
 	port     int
+	bus      int // of a cluster's node, where nodes talk to each other
 	args     []string
 	admin    *redis.Client // through the Unix socket, which no other process can have taken
 
