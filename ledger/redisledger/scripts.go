@@ -23,6 +23,7 @@ var (
 	overdueScript   = script("overdue", "books")
 	controlScript   = script("control", "books")
 	registerScript  = script("register", "books", "record")
+	permitScript    = script("permit", "books")
 	checkScript     = script("check", "books")
 )
 
