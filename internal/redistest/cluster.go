@@ -139,25 +139,34 @@ func (c *Cluster) Owner(key string) (*Server, int, error) {
 		if err != nil {
 			continue
 		}
-		ranges, err := asked.admin.ClusterSlots(ctx).Result()
-		if err != nil {
-			continue
-		}
-		for _, r := range ranges {
-			if int(slot) < r.Start || int(slot) > r.End || len(r.Nodes) == 0 {
-				continue
-			}
-			for _, node := range c.nodes() {
-				if c.ids[node] == r.Nodes[0].ID {
-					return node, int(slot), nil
-				}
-			}
+		if owner := c.owner(ctx, asked, int(slot)); owner != nil {
+			return owner, int(slot), nil
 		}
 	}
 	return nil, 0, fmt.Errorf("redistest: nobody has the slot of %s", key)
 }
 
-// Reshard moves slots from one master to another the way redis-cli does it, while clients go on.
+// owner is who has the slot by what asked knows; nil when it does not answer.
+func (c *Cluster) owner(ctx context.Context, asked *Server, slot int) *Server {
+	ranges, err := asked.admin.ClusterSlots(ctx).Result()
+	if err != nil {
+		return nil
+	}
+	for _, r := range ranges {
+		if slot < r.Start || slot > r.End || len(r.Nodes) == 0 {
+			continue
+		}
+		for _, node := range c.nodes() {
+			if c.ids[node] == r.Nodes[0].ID {
+				return node
+			}
+		}
+	}
+	return nil
+}
+
+// Reshard moves slots from one master to another the way redis-cli does it, while clients go on, and returns when
+// all masters know of it.
 func (c *Cluster) Reshard(from, to *Server, slot ...int) error {
 	ctx := context.Background()
 	for _, n := range slot {
@@ -171,13 +180,22 @@ func (c *Cluster) Reshard(from, to *Server, slot ...int) error {
 			return err
 		}
 		// The receiver first: a slot that nobody has for a moment would be refused to everybody.
-		for _, node := range append([]*Server{to, from}, c.Masters...) {
-			if err := node.admin.Do(ctx, "CLUSTER", "SETSLOT", n, "NODE", c.ids[to]).Err(); err != nil && (node == to || node == from) {
+		for _, node := range []*Server{to, from} {
+			if err := node.admin.Do(ctx, "CLUSTER", "SETSLOT", n, "NODE", c.ids[to]).Err(); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return until("all know of the moved slots", func(ctx context.Context) bool {
+		for _, node := range c.Masters {
+			for _, n := range slot {
+				if owner := c.owner(ctx, node, n); owner != nil && owner != to {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }
 
 // empty hands over the keys of a slot. A few at a time, so that for a while some are here and some there.

@@ -56,7 +56,7 @@ func (s *Sentinel) begin(replicas int, args []string) error {
 	// They would learn of each other and of a change within ten seconds; a test does not want to wait for it. Once they
 	// know each other they talk less: four times the publish period after a promotion, a sentinel that has not heard
 	// of it undoes it.
-	if err := s.tune("INFO-PERIOD", "200", "ASK-PERIOD", "100", "PING-PERIOD", "100", "PUBLISH-PERIOD", "100"); err != nil {
+	if err := s.tune("INFO-PERIOD", "200", "ASK-PERIOD", "100", "PUBLISH-PERIOD", "100"); err != nil {
 		return err
 	}
 	if err := until("sentinels know each other", func(ctx context.Context) bool { return s.settled(ctx, replicas) }); err != nil {
