@@ -112,9 +112,11 @@ func (l *Ledger) run(ctx context.Context, s *redis.Script, keys []string, args a
 	if bytes.Contains(text, []byte(`\ufffd`)) {
 		return nil, errors.New("redisledger: a name or a memo is not UTF-8")
 	}
-	return within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
+	got, err := within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
 		return decode(s.Run(ctx, l.rdb, keys, string(text)).Result())
 	})
+	l.reroute(ctx, err)
+	return got, err
 }
 
 // within returns when do has, or when ctx has ended or the timeout passed, whichever is first.
@@ -133,7 +135,7 @@ func within[T any](ctx context.Context, timeout time.Duration, do func(context.C
 	done := make(chan outcome, 1)
 	go func() {
 		defer cancel()
-		v, err := do(ctx)
+		v, err := steady(ctx, do)
 		done <- outcome{v, err}
 	}()
 	select {

@@ -99,48 +99,6 @@ func stands(t testing.TB, l ledger.Ledger, spent, held int64) {
 	}
 }
 
-func TestCheckRefusesWhatIsNotFit(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		args []string
-		acl  string // what the user may not do
-		want string
-	}{
-		{"fit", nil, "", ""},
-		{"evicts", []string{"--maxmemory", "50mb", "--maxmemory-policy", "volatile-lru"}, "", "CONFIG SET maxmemory-policy noeviction"},
-		{"replica", []string{"--replicaof", "127.0.0.1", "1"}, "", "role"},
-		{"full", []string{"--maxmemory", "1"}, "", "scripts cannot write"},
-		{"scripts forbidden", nil, "-@scripting", "scripts cannot write"},
-		{"other keys only", nil, "resetkeys", "scripts cannot write"},
-		{"config forbidden", nil, "-config", ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			rdb := client(t, redistest.Start(t, c.args...))
-			if c.acl != "" {
-				must(t, rdb.Do(ctx, "acl", "setuser", "default", c.acl).Err())
-			}
-			err := redisledger.New(rdb, nil).Check(ctx)
-			switch {
-			case c.want == "" && err != nil:
-				t.Fatal(err)
-			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
-				t.Fatalf("got %v, want an error with %q", err, c.want)
-			}
-		})
-	}
-	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
-	defer ring.Close()
-	if err := redisledger.New(ring, nil).Check(ctx); err == nil || !strings.Contains(err.Error(), "Ring") {
-		t.Fatalf("a Ring: %v", err)
-	}
-	if err := redisledger.New(nil, nil).Check(ctx); err == nil {
-		t.Fatal("no client passed")
-	}
-	if err := redisledger.New(client(t, "127.0.0.1:1"), nil).Check(ctx); err == nil {
-		t.Fatal("an address where nothing listens passed")
-	}
-}
-
 func TestOutOfMemoryDeniesReservesAndTakesSettlements(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	l := opened(t, rdb, 100)
@@ -911,34 +869,6 @@ func TestNamesThatAreNotTextAreRefused(t *testing.T) {
 	if found.Memo != r.Memo || found.Entries[0].Budget != r.Budgets[0].Name {
 		t.Errorf("found %+v", found)
 	}
-}
-
-// A cluster refuses a script that touches a slot that its keys do not lie in, so the laws on one also show that
-// every key is declared and that all of a tenant's lie in one slot.
-func TestLawsOnACluster(t *testing.T) {
-	bus, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	_, port, _ := net.SplitHostPort(bus.Addr().String())
-	_ = bus.Close()
-	addr := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", port)
-	node := client(t, addr)
-	must(t, node.ClusterAddSlotsRange(ctx, 0, 16383).Err())
-	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}})
-	t.Cleanup(func() { _ = rdb.Close() })
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if info := node.ClusterInfo(ctx).Val(); strings.Contains(info, "cluster_state:ok") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the cluster does not come up")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	must(t, redisledger.New(rdb, nil).Check(ctx))
-	ledgertest.Run(t, func(t *testing.T, clock *ledgertest.Clock) ledger.Ledger {
-		flush(t, node)
-		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now})
-	})
 }
 
 // arguments splits what stands between a parenthesis, already open, and the one that closes it.

@@ -26,6 +26,7 @@ var (
 	registerScript    = script("register", "books", "record")
 	alertsScript      = script("alerts", "books")
 	acknowledgeScript = script("acknowledge", "books")
+	permitScript      = script("permit", "books")
 	checkScript       = script("check", "books")
 )
 
