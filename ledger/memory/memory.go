@@ -41,7 +41,7 @@ type tenant struct {
 	claims   map[string]claim
 	carriers map[string]string // object → id of the reservation that carries its hold
 	counters map[tally]*counter
-	repeats  map[string]*repeats
+	repeats  map[rule]*repeats
 	alerts   []ledger.Alert
 	ended    []ended // reservations that may be forgotten, oldest first
 }
@@ -70,6 +70,14 @@ type counter struct {
 	told       int   // the highest alert threshold that was crossed
 	toldAt     int64 // in the window or slot of this start
 }
+
+// A rule is what repeats are kept for: an observed one counts apart.
+type rule struct {
+	id       string
+	observed bool
+}
+
+func ruleOf(r ledger.Repeat) rule { return rule{r.ID, r.Observed} }
 
 // repeats are the times at which a call that a repeat rule counts was admitted, the latest of them.
 type repeats struct {
@@ -122,7 +130,7 @@ func (l *Ledger) open(name string) *tenant {
 		t = &tenant{
 			keys: map[string]*key{}, shared: map[string]*ledger.Budget{}, controls: map[string]ledger.Verb{},
 			holds: map[string]*hold{}, claims: map[string]claim{}, carriers: map[string]string{},
-			counters: map[tally]*counter{}, repeats: map[string]*repeats{},
+			counters: map[tally]*counter{}, repeats: map[rule]*repeats{},
 		}
 		for name, verb := range l.global {
 			t.controls[name] = verb
@@ -224,7 +232,7 @@ func (l *Ledger) Reserve(_ context.Context, r ledger.Request) (ledger.Hold, erro
 	}
 	t.holds[r.ID] = h
 	if r.Repeat != nil && first == nil {
-		t.repeats[r.Repeat.ID].add(*r.Repeat, now)
+		t.repeats[ruleOf(*r.Repeat)].add(*r.Repeat, now)
 	}
 	switch {
 	case first != nil:
@@ -318,10 +326,10 @@ func (t *tenant) repeated(rule ledger.Repeat, now time.Time) (would []ledger.Sho
 	if err := rule.Valid(); err != nil {
 		return nil, err
 	}
-	seen := t.repeats[rule.ID]
+	seen := t.repeats[ruleOf(rule)]
 	if seen == nil {
 		seen = &repeats{}
-		t.repeats[rule.ID] = seen
+		t.repeats[ruleOf(rule)] = seen
 	}
 	in := seen.within(rule.Window, now)
 	if int64(len(in)) < rule.Most {
