@@ -12,9 +12,11 @@ import "strings"
 //	kb:{acme}:o:OBJECT   string  the reservation that carries an object's hold
 //	kb:{acme}:open       zset    reservations in flight by deadline, and in doubt
 //	kb:{acme}:controls   hash    revokes and pauses
+//	kb:{acme}:m          hash    what shows that writes were lost, see watch.lua
 //	kb:{acme}:none       -       stands in KEYS for what a call does not need; never written
 //	kb:{*}:controls      hash    the controls that bind every tenant
 //	kb:{*}:tenants       set     the registry of tenants
+//	kb:{*}:m             hash    as a tenant's, for these two
 type tenant string
 
 func (t tenant) name(kind string) string { return "kb:{" + tag(string(t)) + "}:" + kind }
@@ -27,12 +29,16 @@ func (t tenant) object(id string) string   { return t.name("o:" + id) }
 func (t tenant) open() string              { return t.name("open") }
 func (t tenant) controls() string          { return t.name("controls") }
 func (t tenant) none() string              { return t.name("none") }
+func (t tenant) meta() string              { return t.name("m") }
 
 const (
 	globalControls = "kb:{*}:controls"
 	registry       = "kb:{*}:tenants"
 	checkRow       = "kb:{*}:check"
 )
+
+// metaOf is the meta row of whom key belongs to: a tenant, or the global rows.
+func metaOf(key string) string { return key[:strings.Index(key, "}:")+2] + "m" }
 
 // tag writes a tenant's name so that it can stand in a hash tag: letters, digits, dot, underscore and hyphen as
 // they are, every other byte as %XX. No two names have the same tag, none is empty, and none holds a brace.

@@ -51,6 +51,7 @@ type Ledger struct {
 	now     func() time.Time
 	ahead   atomic.Int64 // by how many microseconds the server's clock was ahead of ours when last seen
 	specs   sync.Map     // key name of a shared budget → spec
+	watches sync.Map     // key name of a meta row → *watch
 }
 
 // New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
@@ -95,7 +96,7 @@ func (l *Ledger) clock() string {
 }
 
 // run carries out one script within ctx and the ledger's timeout.
-func (l *Ledger) run(ctx context.Context, s *redis.Script, keys []string, args any) (*reply, error) {
+func (l *Ledger) run(ctx context.Context, s script, keys []string, args any) (*reply, error) {
 	text, err := json.Marshal(args)
 	if err != nil {
 		return nil, fmt.Errorf("redisledger: %w", err)
@@ -103,6 +104,9 @@ func (l *Ledger) run(ctx context.Context, s *redis.Script, keys []string, args a
 	// JSON has no room for other bytes: it would give two names that differ in them the same counter.
 	if bytes.Contains(text, []byte(`\ufffd`)) {
 		return nil, errors.New("redisledger: a name or a memo is not UTF-8")
+	}
+	if s.watched {
+		return l.watched(ctx, s, keys, string(text))
 	}
 	return within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
 		return decode(s.Run(ctx, l.rdb, keys, string(text)).Result())

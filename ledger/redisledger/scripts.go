@@ -10,33 +10,58 @@ import (
 //go:embed lua/*.lua
 var files embed.FS
 
-// The scripts, one a verb. Each file's head is its contract.
+// The scripts, one a verb. Each file's head is its contract. In a tenant whose store has lost writes the gated ones
+// are refused; the others go on, because they book what is spent already or stop somebody.
 var (
-	reserveScript   = script("reserve", "books", "record", "admit", "charge", "put")
-	raiseScript     = script("raise", "books", "record", "admit", "charge", "put")
-	settleScript    = script("settle", "books", "record", "close")
-	releaseScript   = script("release", "books", "record", "close")
-	openScript      = script("open", "books")
-	setBudgetScript = script("setbudget", "books")
-	balanceScript   = script("balance", "books", "record")
-	statesScript    = script("states", "books", "record")
-	overdueScript   = script("overdue", "books")
-	controlScript   = script("control", "books")
-	registerScript  = script("register", "books", "record")
-	checkScript     = script("check", "books")
+	reserveScript   = gated("reserve", "books", "record", "admit", "charge", "put")
+	raiseScript     = gated("raise", "books", "record", "admit", "charge", "put")
+	settleScript    = watched("settle", "books", "record", "close")
+	releaseScript   = watched("release", "books", "record", "close")
+	openScript      = gated("open", "books")
+	setBudgetScript = gated("setbudget", "books")
+	balanceScript   = plain("balance", "books", "record")
+	statesScript    = plain("states", "books", "record")
+	overdueScript   = plain("overdue", "books")
+	controlScript   = watched("control", "books")
+	registerScript  = gated("register", "books", "record")
+	checkScript     = plain("check", "books")
 )
 
-// script joins a verb with what it shares with others. The first line, which tells Redis the script's flags,
-// stays first: without it settle would be refused when Redis is out of memory.
-func script(verb string, shared ...string) *redis.Script {
-	flags, body, _ := strings.Cut(source(verb), "\n")
+// A script is a verb's text with all that it needs.
+type script struct {
+	*redis.Script
+	watched bool // it also takes and gives what watch.lua says
+}
+
+func plain(verb string, shared ...string) script {
+	flags, body := text(verb)
+	return script{redis.NewScript(flags + sources(shared) + body), false}
+}
+
+func watched(verb string, shared ...string) script { return surrounded(verb, shared, "false") }
+
+func gated(verb string, shared ...string) script { return surrounded(verb, shared, "true") }
+
+func surrounded(verb string, shared []string, gated string) script {
+	flags, body := text(verb)
+	return script{redis.NewScript(flags + sources(append(shared, "watch")) +
+		"local function verb()\n" + body + "end\nreturn watched(" + gated + ", verb)\n"), true}
+}
+
+// text is a verb's file. The first line, which tells Redis the script's flags, stays first: without it settle would
+// be refused when Redis is out of memory.
+func text(verb string) (flags, body string) {
+	flags, body, _ = strings.Cut(source(verb), "\n")
+	return flags + "\n", body
+}
+
+// sources joins what verbs share.
+func sources(names []string) string {
 	var b strings.Builder
-	b.WriteString(flags + "\n")
-	for _, name := range shared {
+	for _, name := range names {
 		b.WriteString(source(name))
 	}
-	b.WriteString(body)
-	return redis.NewScript(b.String())
+	return b.String()
 }
 
 // source reads an embedded file. The names are constants of this file, so an error is a build that cannot work
