@@ -28,7 +28,7 @@ func laws(t *testing.T, rdb redis.UniversalClient, clear func(t testing.TB)) {
 	must(t, redisledger.New(rdb, nil).Check(ctx))
 	ledgertest.Run(t, func(t *testing.T, clock *ledgertest.Clock) ledger.Ledger {
 		clear(t)
-		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now})
+		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
 	})
 }
 
