@@ -25,7 +25,8 @@ const (
 		" +ping +info +time +eval +evalsha" +
 		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby" +
 		" +get +set +exists +del +persist +pexpire +pttl" +
-		" +sadd +sscan +zadd +zcard +zrem +zrangebyscore" +
+		" +sadd +sscan +zadd +zcard +zrem +zscan +zrange +zrangebyscore" +
+		" +lindex +lrange +rpush +ltrim" +
 		" +publish +subscribe"
 	// With these a cluster's client finds its way. Later versions of go-redis ask for COMMAND, and when refused ask
 	// again at every call.
