@@ -23,10 +23,10 @@ const ACL = aclAll + aclCluster
 const (
 	aclAll = "resetkeys ~kb:* resetchannels &kb:* -@all" +
 		" +ping +info +time +eval +evalsha" +
-		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby +hlen" +
+		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby" +
 		" +get +set +exists +del +persist +pexpire +pttl" +
-		" +sadd +sscan +zadd +zcard +zrem +zrange +zrangebyscore +zscan" +
-		" +rpush +lindex +lrange +ltrim" +
+		" +sadd +sscan +zadd +zcard +zrem +zscan +zrange +zrangebyscore" +
+		" +lindex +lrange +rpush +ltrim" +
 		" +publish +subscribe"
 	// With these a cluster's client finds its way. Later versions of go-redis ask for COMMAND, and when refused ask
 	// again at every call.

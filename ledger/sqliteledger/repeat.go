@@ -7,6 +7,14 @@ import (
 	"github.com/keybrake/keybrake-go/reason"
 )
 
+// ruleID is what a rule's calls are kept under: an observed one counts apart.
+func ruleID(r ledger.Repeat) string {
+	if r.Observed {
+		return "?" + r.ID
+	}
+	return "=" + r.ID
+}
+
 // repeated refuses a call that was admitted too often, or says that it would have been.
 func (b *books) repeated(rule ledger.Repeat) (would []ledger.Shortfall, err error) {
 	if err := rule.Valid(); err != nil {
@@ -14,10 +22,10 @@ func (b *books) repeated(rule ledger.Repeat) (would []ledger.Shortfall, err erro
 	}
 	since := b.micros() - rule.Window.Microseconds()
 	var first, count int64
-	if !b.get(`SELECT at FROM repeats WHERE tenant = ? AND id = ? ORDER BY n DESC LIMIT 1 OFFSET ?`, []any{b.tenant, rule.ID, rule.Most - 1}, &first) || first <= since {
+	if !b.get(`SELECT at FROM repeats WHERE tenant = ? AND id = ? ORDER BY n DESC LIMIT 1 OFFSET ?`, []any{b.tenant, ruleID(rule), rule.Most - 1}, &first) || first <= since {
 		return nil, nil
 	}
-	b.get(`SELECT count(*) FROM repeats WHERE tenant = ? AND id = ? AND at > ?`, []any{b.tenant, rule.ID, since}, &count)
+	b.get(`SELECT count(*) FROM repeats WHERE tenant = ? AND id = ? AND at > ?`, []any{b.tenant, ruleID(rule), since}, &count)
 	short := []ledger.Shortfall{rule.Short(count, time.UnixMicro(first))}
 	if rule.Observed {
 		return short, nil
@@ -30,9 +38,9 @@ func (b *books) repeated(rule ledger.Repeat) (would []ledger.Shortfall, err erro
 // meanwhile counts for longer, never shorter.
 func (b *books) repeat(rule ledger.Repeat) {
 	var n, last int64
-	b.get(`SELECT n, at FROM repeats WHERE tenant = ? AND id = ? ORDER BY n DESC LIMIT 1`, []any{b.tenant, rule.ID}, &n, &last)
+	b.get(`SELECT n, at FROM repeats WHERE tenant = ? AND id = ? ORDER BY n DESC LIMIT 1`, []any{b.tenant, ruleID(rule)}, &n, &last)
 	n++
 	at := max(b.micros(), last)
-	b.exec(`INSERT INTO repeats (tenant, id, n, at, forget) VALUES (?, ?, ?, ?, ?)`, b.tenant, rule.ID, n, at, at+rule.Window.Microseconds())
-	b.exec(`DELETE FROM repeats WHERE tenant = ? AND id = ? AND (n <= ? OR +forget <= ?)`, b.tenant, rule.ID, n-ledger.MostRepeats, b.micros())
+	b.exec(`INSERT INTO repeats (tenant, id, n, at, forget) VALUES (?, ?, ?, ?, ?)`, b.tenant, ruleID(rule), n, at, at+rule.Window.Microseconds())
+	b.exec(`DELETE FROM repeats WHERE tenant = ? AND id = ? AND (n <= ? OR +forget <= ?)`, b.tenant, ruleID(rule), n-ledger.MostRepeats, b.micros())
 }

@@ -48,5 +48,5 @@ end
 
 -- ready ends the script when an alert could not be stored, before the first write.
 local function ready(marks, index, texts)
-  if marks ~= '' then redis.call('ZCARD', index) redis.call('HLEN', texts) end
+  if marks ~= '' then redis.call('ZCARD', index) redis.call('HEXISTS', texts, '') end
 end

@@ -46,6 +46,7 @@ if over == '1' then ready(rec[10] or '', KEYS[5], KEYS[6]) end
 
 rebook(list, q.phase, q.object, rec[9])
 ended(q.phase == 'settled', rec[7], list)
+if over == '1' then alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6]) end
 if freezes then redis.call('HSET', KEYS[2], 'frozen', '1') end
 for _, a in ipairs(q.absorb) do
   shift(KEYS[a.row], a.name, a, 0, -tonumber(a.held))
@@ -54,7 +55,6 @@ end
 if q.ends then lapse(KEYS[9], KEYS[4], q.other) redis.call('DEL', KEYS[8]) end
 if carries then redis.call('DEL', KEYS[7]) end
 if q.object ~= '' and holds then redis.call('SET', KEYS[8], q.id) end
-if over == '1' then alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6]) end
 local reply = done('ok')
 forgetall(list)
 return reply
