@@ -253,7 +253,7 @@ func (h *hold) answer() ledger.Hold {
 		return h.copy()
 	}
 	a := h.first.copy()
-	a.Attached, a.States = true, slices.Clone(h.States)
+	a.Attached, a.States, a.Would = true, slices.Clone(h.States), slices.Clone(h.Would)
 	return a
 }
 
@@ -349,7 +349,9 @@ func (r *repeats) add(rule ledger.Repeat, now time.Time) {
 	}
 	r.times = append(r.times, now)
 	r.times = r.times[max(0, len(r.times)-ledger.MostRepeats):]
-	r.ends = now.Add(rule.Window)
+	if ends := now.Add(rule.Window); ends.After(r.ends) {
+		r.ends = ends // a rule of a shorter window must not end what a longer one counts
+	}
 }
 
 // charge checks all of r's budgets and, when each covers it, holds. On error nothing has changed.

@@ -29,8 +29,10 @@ func (l *Ledger) Raise(_ context.Context, h ledger.Hold, r ledger.Request) (ledg
 	if err := t.admit(r, now); err != nil {
 		return h, err
 	}
+	would := rec.Would
 	rec.Would = nil
 	if err := t.charge(rec, r, now); err != nil {
+		rec.Would = would
 		return h, err
 	}
 	rec.raised, rec.probing, rec.Memo = true, false, r.Memo
