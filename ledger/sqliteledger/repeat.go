@@ -34,5 +34,5 @@ func (b *books) repeat(rule ledger.Repeat) {
 	n++
 	at := max(b.micros(), last)
 	b.exec(`INSERT INTO repeats (tenant, id, n, at, forget) VALUES (?, ?, ?, ?, ?)`, b.tenant, rule.ID, n, at, at+rule.Window.Microseconds())
-	b.exec(`DELETE FROM repeats WHERE tenant = ? AND id = ? AND (n <= ? OR forget <= ?)`, b.tenant, rule.ID, n-ledger.MostRepeats, b.micros())
+	b.exec(`DELETE FROM repeats WHERE tenant = ? AND id = ? AND (n <= ? OR +forget <= ?)`, b.tenant, rule.ID, n-ledger.MostRepeats, b.micros())
 }
