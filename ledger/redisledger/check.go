@@ -23,7 +23,7 @@ const ACL = aclAll + aclCluster
 const (
 	aclAll = "resetkeys ~kb:* resetchannels &kb:* -@all" +
 		" +ping +info +time +eval +evalsha" +
-		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby" +
+		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby +hlen" +
 		" +get +set +exists +del +persist +pexpire +pttl" +
 		" +sadd +sscan +zadd +zcard +zrem +zscan +zrange +zrangebyscore" +
 		" +lindex +lrange +rpush +ltrim" +

@@ -33,14 +33,16 @@ func (b *books) repeated(rule ledger.Repeat) (would []ledger.Shortfall, err erro
 	return nil, &ledger.Denied{Code: reason.RepeatExceeded, Shortfalls: short}
 }
 
-// repeat remembers that a call was admitted now, and forgets what no rule can ask for: what is over, and all but the
-// latest. When the clock went back, the time is that of the latest: times never go back, so what was admitted
-// meanwhile counts for longer, never shorter.
+// repeat remembers that a call was admitted now. When the clock went back, the time is that of the latest: times
+// never go back, so what was admitted meanwhile counts for longer, never shorter. For one that comes, up to two go of
+// those that no rule can ask for: what is over, and all but the latest.
 func (b *books) repeat(rule ledger.Repeat) {
 	var n, last int64
 	b.get(`SELECT n, at FROM repeats WHERE tenant = ? AND id = ? ORDER BY n DESC LIMIT 1`, []any{b.tenant, ruleID(rule)}, &n, &last)
 	n++
 	at := max(b.micros(), last)
 	b.exec(`INSERT INTO repeats (tenant, id, n, at, forget) VALUES (?, ?, ?, ?, ?)`, b.tenant, ruleID(rule), n, at, at+rule.Window.Microseconds())
-	b.exec(`DELETE FROM repeats WHERE tenant = ? AND id = ? AND (n <= ? OR +forget <= ?)`, b.tenant, ruleID(rule), n-ledger.MostRepeats, b.micros())
+	b.exec(`
+		DELETE FROM repeats WHERE tenant = ? AND id = ? AND n IN (SELECT n FROM repeats WHERE tenant = ? AND id = ? ORDER BY n LIMIT 2)
+		AND (n <= ? OR +forget <= ?)`, b.tenant, ruleID(rule), b.tenant, ruleID(rule), n-ledger.MostRepeats, b.micros())
 }
