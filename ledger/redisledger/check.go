@@ -156,10 +156,13 @@ func samples(rules string) [][]string {
 
 const advice = "give the ledger a user of its own: ACL SETUSER keybrake on >PASSWORD " + ACL
 
-// advised adds to an error about permissions what to do.
+// advised adds to a server's refusal what to do.
 func advised(err error) error {
-	if redis.HasErrorPrefix(err, "NOPERM") {
+	switch {
+	case redis.HasErrorPrefix(err, "NOPERM"):
 		return fmt.Errorf("%w; %s", err, advice)
+	case redis.HasErrorPrefix(err, "This instance has cluster support disabled"):
+		return fmt.Errorf("redisledger: %w; the server is no node of a cluster: use redis.NewClient", err)
 	}
 	return err
 }
