@@ -13,11 +13,12 @@ import (
 	"github.com/keybrake/keybrake-go/policy"
 )
 
-// books are a policy's budgets as the ledger keeps them.
-func books(budgets []policy.Budget) []ledger.Budget {
-	out := make([]ledger.Budget, len(budgets))
-	for i, b := range budgets {
+// books are a policy's budgets as the ledger keeps them. Those of a policy that is only observed are counted apart.
+func books(p policy.Policy) []ledger.Budget {
+	out := make([]ledger.Budget, len(p.Budgets))
+	for i, b := range p.Budgets {
 		out[i] = bookOf(b)
+		out[i].Observed = p.InsecureObserve
 	}
 	return out
 }
@@ -32,7 +33,7 @@ func bookOf(b policy.Budget) ledger.Budget {
 	}
 	return ledger.Budget{
 		Name: name, Shared: b.Scope != "", Meter: b.Counts(), Currency: b.Limit.Currency, Limit: b.Limit.Value,
-		Window: b.Window, Zone: b.Zone, Operations: b.Only,
+		Window: b.Window, Zone: b.Zone, Operations: b.Only, AlertAt: b.Percents(),
 	}
 }
 
@@ -67,7 +68,7 @@ func (b *Brake) Balance(ctx context.Context, vaultKey string) ([]ledger.State, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
 	defer cancel()
-	return b.cfg.Ledger.Balance(ctx, c.Tenant, c.ID, books(c.policy.Budgets))
+	return b.cfg.Ledger.Balance(ctx, c.Tenant, c.ID, books(c.policy))
 }
 
 // InDoubt lists a tenant's reservations whose outcome is not known, oldest first. Their money stays held until

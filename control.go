@@ -3,9 +3,11 @@ package keybrake
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
 )
 
@@ -68,25 +70,39 @@ func (s Selector) String() string {
 	return name
 }
 
-// Revoke stops what s selects, for good: keys issued later under the same names are stopped as well. When it
-// returns without error, no call whose reserve starts afterwards is forwarded, in any process that shares the
-// ledger; a call that is being forwarded already is not called back. A [*ledger.PartialError] names the tenants
-// that were not reached.
-func (b *Brake) Revoke(ctx context.Context, s Selector) (ledger.Report, error) {
-	return b.stop(ctx, s, ledger.Revoke)
+// A Report is what a revoke or a pause has reached, and what it leaves to look after: the calls that were admitted
+// before it and are not over.
+type Report struct {
+	Tenants []string      // in which it now stands
+	Open    []ledger.Hold // in flight, pending at the vendor, or in doubt, by tenant and then oldest first
+	AtRisk  []cost.Line   // what they hold together: the most that they may yet cost
+
+	// Unlisted are tenants whose open calls could not be listed. They are stopped all the same.
+	Unlisted []string
 }
 
-// Pause stops what s selects as [Brake.Revoke] does, until [Brake.Resume].
-func (b *Brake) Pause(ctx context.Context, s Selector) (ledger.Report, error) {
+// Revoke stops what s selects, for good: keys issued later under the same names are stopped as well. When it
+// returns without error, no call whose reserve starts afterwards is forwarded, in any process that shares the
+// ledger. A call that is being forwarded already is in the report; it is cut off where its policy says so (see
+// [Brake.Watch]). A [*ledger.PartialError] names the tenants that were not reached.
+func (b *Brake) Revoke(ctx context.Context, s Selector) (Report, error) {
+	report, err := b.stop(ctx, s, ledger.Revoke)
+	s.control.Verb = ledger.Revoke
+	b.flights.cutOff(s.control)
+	return report, err
+}
+
+// Pause stops what s selects as [Brake.Revoke] does, until [Brake.Resume]. It cuts nothing off.
+func (b *Brake) Pause(ctx context.Context, s Selector) (Report, error) {
 	return b.stop(ctx, s, ledger.Pause)
 }
 
 // stop takes effect first and is recorded afterwards: a sink that is down must not keep an agent running.
-func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (ledger.Report, error) {
+func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (Report, error) {
 	if err := s.check(verb); err != nil {
-		return ledger.Report{}, err
+		return Report{}, err
 	}
-	report, err := b.control(ctx, s, verb)
+	reached, err := b.control(ctx, s, verb)
 	detail := string(verb) + " " + s.String()
 	if err != nil {
 		detail += ", not wholly carried out"
@@ -94,20 +110,62 @@ func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (ledger.
 	if recordErr := b.recordControl(ctx, s.record(detail)); recordErr != nil {
 		b.log().ErrorContext(ctx, "keybrake: no record of a control", "control", detail, "error", recordErr)
 	}
-	return report, err
+	return b.report(ctx, s, reached.Tenants), err
+}
+
+// report lists the open calls of what was stopped. It comes last: what stops must not wait for it.
+func (b *Brake) report(ctx context.Context, s Selector, tenants []string) Report {
+	r := Report{Tenants: tenants}
+	name, _ := s.control.Name() // was checked
+	for _, t := range tenants {
+		ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
+		open, err := b.cfg.Ledger.Unsettled(ctx, t, name)
+		cancel()
+		if err != nil {
+			b.log().WarnContext(ctx, "keybrake: the open calls of what was stopped are not listed", "tenant", t, "error", err)
+			r.Unlisted = append(r.Unlisted, t)
+		}
+		r.Open = append(r.Open, open...)
+	}
+	for _, h := range r.Open {
+		h.Entries = slices.Clone(h.Entries)
+		for i := range h.Entries {
+			h.Entries[i].Booked = 0 // spent already
+		}
+		r.AtRisk = addLines(r.AtRisk, b.heldOf(h))
+	}
+	return r
+}
+
+// addLines adds more to sum, by meter and currency. What cannot be added stays the most that can be said.
+func addLines(sum, more []cost.Line) []cost.Line {
+	for _, l := range more {
+		i := slices.IndexFunc(sum, func(o cost.Line) bool { return o.Meter == l.Meter && o.Currency == l.Currency })
+		if i < 0 {
+			sum = append(sum, l)
+			continue
+		}
+		total, err := cost.Add(sum[i].Amount, l.Amount)
+		if err != nil {
+			total = cost.Max
+		}
+		sum[i].Amount = total
+	}
+	return sum
 }
 
 // Resume undoes a pause of the same selector (one by run does not undo one by agent), and thaws a key that was frozen because the vendor took more than
 // its bound. It never undoes a revoke: of what is
 // revoked it changes nothing, without an error. The record is written first.
-func (b *Brake) Resume(ctx context.Context, s Selector) (ledger.Report, error) {
+func (b *Brake) Resume(ctx context.Context, s Selector) (Report, error) {
 	if err := s.check(ledger.Resume); err != nil {
-		return ledger.Report{}, err
+		return Report{}, err
 	}
 	if err := b.recordControl(ctx, s.record("resume "+s.String())); err != nil {
-		return ledger.Report{}, fmt.Errorf("keybrake: resume: the audit sink did not take the record, so nothing is resumed: %w", err)
+		return Report{}, fmt.Errorf("keybrake: resume: the audit sink did not take the record, so nothing is resumed: %w", err)
 	}
-	return b.control(ctx, s, ledger.Resume)
+	reached, err := b.control(ctx, s, ledger.Resume)
+	return Report{Tenants: reached.Tenants}, err
 }
 
 func (b *Brake) control(ctx context.Context, s Selector, verb ledger.Verb) (ledger.Report, error) {

@@ -153,7 +153,7 @@ func TestAStopReachesWhatItSelectsAndNothingElse(t *testing.T) {
 			if !strings.HasPrefix(s.String(), tt.text) {
 				t.Errorf("the selector reads %q, want %q", s, tt.text)
 			}
-			do := func(what string, verb func(context.Context, keybrake.Selector) (ledger.Report, error)) {
+			do := func(what string, verb func(context.Context, keybrake.Selector) (keybrake.Report, error)) {
 				t.Helper()
 				report, err := verb(t.Context(), s)
 				if err != nil || !slices.Equal(report.Tenants, tt.tenants) {
@@ -238,7 +238,7 @@ func TestASelectorThatNamesNothingIsAnError(t *testing.T) {
 		"no run": keybrake.ByRun("acme", ""), "no agent": keybrake.ByAgent("acme", ""), "no label": keybrake.ByLabel("acme", ""),
 		"no key": keybrake.ByKey("acme", ""), "no vendor of a tenant": keybrake.ByVendor("acme", ""),
 	} {
-		for verb, do := range map[string]func(context.Context, keybrake.Selector) (ledger.Report, error){
+		for verb, do := range map[string]func(context.Context, keybrake.Selector) (keybrake.Report, error){
 			"revoke": w.Revoke, "pause": w.Pause, "resume": w.Resume,
 		} {
 			if report, err := do(t.Context(), s); err == nil || len(report.Tenants) > 0 || !strings.HasPrefix(err.Error(), "keybrake: "+verb) {
@@ -287,9 +287,9 @@ func TestTheCallInFlightIsSettledNormally(t *testing.T) {
 
 // A sink that is down must not keep an agent running.
 func TestAStopWhoseRecordFailsStillStops(t *testing.T) {
-	for name, stop := range map[string]func(*world, keybrake.Selector) (ledger.Report, error){
-		"revoke": func(w *world, s keybrake.Selector) (ledger.Report, error) { return w.Revoke(context.Background(), s) },
-		"pause":  func(w *world, s keybrake.Selector) (ledger.Report, error) { return w.Pause(context.Background(), s) },
+	for name, stop := range map[string]func(*world, keybrake.Selector) (keybrake.Report, error){
+		"revoke": func(w *world, s keybrake.Selector) (keybrake.Report, error) { return w.Revoke(context.Background(), s) },
+		"pause":  func(w *world, s keybrake.Selector) (keybrake.Report, error) { return w.Pause(context.Background(), s) },
 	} {
 		w := newWorld(t, nil)
 		key := w.issue(t, "run_1", everything())

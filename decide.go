@@ -4,7 +4,9 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -74,7 +76,7 @@ func (a *attempt) judge(bound vendors.Bound) error {
 	a.asked.Unknown, a.asked.Redirects = sent.Unlisted(schema)
 
 	a.decision = policy.Decide(a.claims.policy, a.asked)
-	if !a.decision.Allowed {
+	if !a.decision.Allowed && !a.onlyObserved() {
 		return refusalOf(a.decision)
 	}
 	a.bound = bound
@@ -82,6 +84,32 @@ func (a *attempt) judge(bound vendors.Bound) error {
 		return a.capBound()
 	}
 	return nil
+}
+
+// onlyObserved lets a call through that rules refuse, where the policy is only observed. What has no price is refused
+// all the same: it could not be reserved.
+func (a *attempt) onlyObserved() bool {
+	if !a.claims.policy.InsecureObserve || !a.asked.Priced && !a.asked.ToProbe {
+		return false
+	}
+	// After a look at the vendor it is judged anew.
+	a.overruled = slices.DeleteFunc(a.overruled, func(w audit.Why) bool { return w.Budget == "" })
+	for _, why := range a.decision.Reasons {
+		a.overruled = append(a.overruled, audit.Why{Code: why.Code, Rule: why.Rule, Param: why.Param})
+	}
+	a.decision = policy.Decision{Allowed: true, Rule: -1, Lines: a.asked.Lines}
+	return true
+}
+
+// observed keeps why the ledger would have refused the call.
+func (a *attempt) observed(would []ledger.Shortfall) {
+	for _, s := range would {
+		code := reason.BudgetExceeded
+		if s.Name == "repeat" && s.Meter == cost.Calls && s.Window.Rolls() > 0 {
+			code = reason.RepeatExceeded
+		}
+		a.overruled = append(a.overruled, audit.Why{Code: code, Rule: -1, Budget: s.Name})
+	}
 }
 
 // withSend is params with those that the bound sets in their place.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -30,6 +31,7 @@ type Denial struct {
 	Meter             cost.Meter
 	Currency          cost.Currency
 	Need, Left, Limit int64
+	Spent, Held       int64     // not in the message's marker
 	Reset             time.Time // when its window ends; zero for lifetime
 
 	// Reservation is the id under which the money of a call in doubt stays held.
@@ -46,7 +48,7 @@ func (d *Denial) Error() string {
 	var b strings.Builder
 	b.WriteString(d.head())
 	switch {
-	case d.Budget != "" && d.Meter != "":
+	case d.Budget != "" && d.Meter != "" && d.Reason != reason.RepeatExceeded:
 		fmt.Fprintf(&b, "budget %s has %s left of %s, needs %s", d.Budget,
 			cost.Format(d.Left, d.Currency, d.Meter), amount(d.Limit, d.Currency), amount(d.Need, d.Currency))
 		if !d.Reset.IsZero() {
@@ -140,6 +142,11 @@ func (d *Denial) fromLedger(denied *ledger.Denied) {
 	}
 	d.Budget, d.Meter, d.Currency, d.Reset = worst.Name, worst.Meter, worst.Currency, worst.Reset
 	d.Need, d.Left, d.Limit = worst.Need, worst.Left(), worst.Limit
+	d.Spent, d.Held = worst.Spent, worst.Held
+	if d.Reason == reason.RepeatExceeded {
+		d.Detail = fmt.Sprintf("the run has made this very call as often as its policy allows, %s in %s; the next may go out at %s",
+			policy.Calls(worst.Limit), worst.Window.Rolls(), worst.Reset.UTC().Format("2006-01-02T15:04:05Z"))
+	}
 }
 
 // maxMarker bounds the marker with its brackets, in bytes: SDKs and logs cut long messages.
@@ -206,7 +213,7 @@ func parseMarker(s string) (*Denial, bool) {
 func (d *Denial) detailIn(text string) string {
 	head := d.head()
 	at := strings.LastIndex(text, head)
-	if at < 0 || d.Budget != "" {
+	if at < 0 || d.Budget != "" && d.Reason != reason.RepeatExceeded {
 		return ""
 	}
 	detail := strings.TrimSpace(text[at+len(head):])

@@ -18,8 +18,15 @@ func (a *attempt) forward() error {
 		a.release(!a.probed)
 		return err
 	}
+	if err := a.cutOff(); err != nil {
+		a.release(!a.probed)
+		return err
+	}
 	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.CallTimeout)
 	defer cancel()
+	if a.revoked != nil {
+		defer context.AfterFunc(a.revoked, cancel)()
+	}
 	began := time.Now()
 	a.landing = a.permit.Forward(ctx, a.outgoing())
 	a.vendorFor += time.Since(began)
@@ -35,7 +42,18 @@ func (a *attempt) forward() error {
 	if err := a.ctx.Err(); err != nil {
 		return &Denial{Reason: reason.Canceled, cause: err}
 	}
+	if err := a.cutOff(); err != nil {
+		return err
+	}
 	return a.unreachable(a.landing.Err)
+}
+
+// cutOff is the revoke that has stopped the call after its reserve, if its policy lets one do so.
+func (a *attempt) cutOff() error {
+	if a.revoked == nil || a.revoked.Err() == nil {
+		return nil
+	}
+	return context.Cause(a.revoked)
 }
 
 // unreachable is the refusal for a request of which no byte left.

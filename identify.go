@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/internal/token"
@@ -36,15 +37,17 @@ type attempt struct {
 	body   []byte
 
 	// decide
-	asked    policy.Call
-	decision policy.Decision
-	bound    vendors.Bound // with the ceiling, where that is what is reserved
+	asked     policy.Call
+	decision  policy.Decision
+	overruled []audit.Why   // what would have refused the call, were the policy not only observed
+	bound     vendors.Bound // with the ceiling, where that is what is reserved
 
 	// reserve
 	secret    vendors.Placement
 	permit    flight.Permit
-	probed    bool   // a byte left for the probe
-	looked    string // the vendor's id of what the probe reads
+	revoked   context.Context // ends when a revoke cuts the call off; nil where the policy does not ask for that
+	probed    bool            // a byte left for the probe
+	looked    string          // the vendor's id of what the probe reads
 	ledgerFor time.Duration
 
 	// forward
@@ -125,6 +128,9 @@ func (a *attempt) worthReading() error {
 	a.call.Operation = call.Operation
 	if a.claims.Credentials[vendor.Name] == "" {
 		return vendors.Refuse(reason.KeyVendor, "the vault key has no credential for %s; name one in Grant.Credentials", vendor.Name)
+	}
+	if a.claims.policy.InsecureObserve {
+		return nil // what no rule names is let through too
 	}
 	row := call.Operation
 	d := policy.Decide(a.claims.policy, policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Priced: true})

@@ -308,7 +308,7 @@ func describe(b ledger.Budget) string {
 // checkRules refuses a rule that can allow nothing, one that costs money without a budget that counts it, and a
 // budget that counts nothing.
 func (b *Brake) checkRules(ctx context.Context, g Grant) error {
-	budgets, err := b.resolve(ctx, g.Tenant, books(g.Policy.Budgets))
+	budgets, err := b.resolve(ctx, g.Tenant, books(g.Policy))
 	if err != nil {
 		return err
 	}

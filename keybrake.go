@@ -61,6 +61,7 @@ type Brake struct {
 	creds   *credentials.Cache
 	sink    audit.Sink
 	gate    *flight.Gate
+	flights *flights
 }
 
 // credentialTTL is how long a fetched credential is used without asking its source again.
@@ -84,6 +85,7 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 		creds:   credentials.NewCache(c.Credentials, credentialTTL),
 		sink:    audit.Guard(c.Audit),
 		gate:    flight.New(c.Ledger, c.Base, c.MaxReply),
+		flights: &flights{calls: map[*attempt]context.CancelCauseFunc{}},
 	}
 	for i := range c.Vendors {
 		b.vendors[c.Vendors[i].Name] = &c.Vendors[i]

@@ -46,6 +46,9 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 	if a.vendor != nil {
 		r.Vendor = a.vendor.Name
 	}
+	if len(a.overruled) > 0 {
+		r.Verdict, r.Reasons = audit.Observe, a.overruled
+	}
 	if row := a.call.Operation; row != nil {
 		r.Operation, r.Class = row.Name, string(row.Class)
 	}
@@ -141,7 +144,7 @@ func (a *attempt) recordOutcome() {
 // recordDenial records a refusal, which stands without its record.
 func (a *attempt) recordDenial(d *Denial) {
 	r := a.record(audit.Denied)
-	r.Verdict, r.Reason, r.Detail = audit.Deny, d.Reason, d.Error()
+	r.Verdict, r.Reason, r.Detail, r.Reasons = audit.Deny, d.Reason, d.Error(), nil
 	for _, why := range a.decision.Reasons {
 		r.Reasons = append(r.Reasons, audit.Why{Code: why.Code, Rule: why.Rule, Param: why.Param})
 	}

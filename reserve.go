@@ -32,6 +32,9 @@ func (a *attempt) reserve() error {
 	if err := a.ctx.Err(); err != nil {
 		return &Denial{Reason: reason.Canceled, cause: err}
 	}
+	if a.claims.policy.CancelOnRevoke {
+		a.revoked = a.flights.board(a)
+	}
 	r := a.request()
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
@@ -43,6 +46,7 @@ func (a *attempt) reserve() error {
 	}
 	a.permit = permit
 	a.states = permit.Hold().States
+	a.observed(permit.Hold().Would)
 	if permit.Hold().Attached {
 		return a.remember(permit.Hold().Memo)
 	}
@@ -92,10 +96,10 @@ func (a *attempt) request() ledger.Request {
 	row, c := a.call.Operation, a.claims
 	r := ledger.Request{
 		Tenant: c.Tenant, ID: a.id, Nonce: newID("n"), Key: c.ID, Expires: time.Unix(c.Expires, 0),
-		Controls:  ledger.Names(c.ID, c.Agent, c.Run, c.Labels, a.vendor.Name),
+		Controls:  a.controls(),
 		Operation: row.Name,
 		Lines:     append(slices.Clone(a.bound.Lines), countsCall),
-		Budgets:   books(c.policy.Budgets),
+		Budgets:   books(c.policy),
 		Object:    a.object(a.bound.Object),
 		Read:      a.free(),
 		Probing:   a.bound.Probe != nil,
@@ -103,6 +107,11 @@ func (a *attempt) request() ledger.Request {
 	}
 	if a.protected() {
 		r.Claim = &ledger.Claim{ID: a.idempotency(), Fingerprint: a.fingerprint(), Memory: row.KeyMemory}
+	}
+	if rule := c.policy.Repeat; !rule.IsZero() && row.Class != vendors.Read {
+		r.Repeat = &ledger.Repeat{
+			ID: a.repetition(), Most: rule.Limit.Value, Window: rule.Window.Rolls(), Observed: c.policy.InsecureObserve,
+		}
 	}
 	if r.Probing {
 		r.Lines = ledger.CallsOnly(r.Lines) // the rest comes with the raise
@@ -183,6 +192,7 @@ func (a *attempt) raise(r ledger.Request) error {
 	switch {
 	case err == nil:
 		a.states = a.permit.Hold().States
+		a.observed(a.permit.Hold().Would)
 		return nil
 	case errors.As(err, &denied):
 		a.states = statesOf(denied)
@@ -330,6 +340,18 @@ func (a *attempt) object(id string) string {
 // another's replies by guessing its keys.
 func (a *attempt) idempotency() string {
 	return digest(append([]string{"idempotency", a.claims.Tenant, a.claims.Run, a.call.Key}, a.scope()...)...)
+}
+
+// repetition is what a repeat rule counts: the same request of the same run on the same account, whatever its
+// idempotency key is and whichever of the run's keys makes it.
+func (a *attempt) repetition() string {
+	return digest(append([]string{"repetition", a.claims.Run, a.fingerprint()}, a.scope()...)...)
+}
+
+// controls are the names whose revoke or pause stops this call.
+func (a *attempt) controls() []string {
+	c := a.claims
+	return ledger.Names(c.ID, c.Agent, c.Run, c.Labels, a.vendor.Name)
 }
 
 // fingerprint is what makes two requests the same. The order of form parameters is not part of it.

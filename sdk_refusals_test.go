@@ -342,6 +342,14 @@ func refusalRows(t *testing.T) []refusalRow {
 			}),
 		},
 
+		{code: reason.RepeatExceeded, wait: true, by: func(s *sdkStage) {
+			s.grant.Policy.Repeat = policy.Times(1, time.Hour)
+			s.before = func(b *keybrake.Brake) {
+				if _, denied := keybrake.DenialFrom(s.agent.pay(b.Client(), s.token)); denied {
+					s.t.Fatal("the first call was refused")
+				}
+			}
+		}},
 		{code: reason.LedgerUnavailable, by: simply, enforce: func(c *keybrake.Config) { c.Ledger = deadLedger{c.Ledger} }},
 		{code: reason.CredentialUnavailable, how: "the source is down", by: simply, enforce: func(c *keybrake.Config) {
 			c.Credentials = credentials.SourceFunc(func(context.Context, string) (credentials.Credential, error) {

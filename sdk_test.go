@@ -278,7 +278,7 @@ type refusalRow struct {
 }
 
 // stop revokes or pauses.
-func (s *sdkStage) stop(verb func(context.Context, keybrake.Selector) (ledger.Report, error), which keybrake.Selector) {
+func (s *sdkStage) stop(verb func(context.Context, keybrake.Selector) (keybrake.Report, error), which keybrake.Selector) {
 	if _, err := verb(s.t.Context(), which); err != nil {
 		s.t.Fatal(err)
 	}

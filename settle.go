@@ -34,6 +34,8 @@ func (a *attempt) settle() {
 // classify asks the row what the reply proves, and what it says the call did cost.
 func (a *attempt) classify() {
 	switch l := a.landing; {
+	case l.Err != nil && a.cutOff() != nil:
+		a.doubt = "cut off by a revoke"
 	case l.Err != nil:
 		a.doubt = "no reply"
 	case l.Cut != nil:

@@ -31,6 +31,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("keybrake: a zero Transport forwards nothing; make one with Brake.Transport")
 	}
 	a := t.brake.newAttempt(t.gate, req)
+	defer t.brake.flights.leave(a)
 	err := a.identify()
 	if err == nil {
 		err = a.decide()

@@ -38,8 +38,9 @@ type Verdict string
 
 // The verdicts.
 const (
-	Allow Verdict = "allow"
-	Deny  Verdict = "deny"
+	Allow   Verdict = "allow"
+	Deny    Verdict = "deny"
+	Observe Verdict = "observe" // let through although Reasons speak against it: the policy is only observed
 )
 
 // A Record is one entry. Amounts are micro-units of a currency's major unit, or counts (package cost); times
@@ -71,7 +72,7 @@ type Record struct {
 	Outcome string      `json:"outcome,omitempty"`
 	Reason  reason.Code `json:"reason,omitempty"`  // why refused, or why in doubt
 	Detail  string      `json:"detail,omitempty"`  // for people; made by the brake, never by the agent
-	Reasons []Why       `json:"reasons,omitempty"` // every rule that objected
+	Reasons []Why       `json:"reasons,omitempty"` // every rule and budget that objected
 
 	Reserved []cost.Line `json:"reserved,omitempty"`
 	Actual   []cost.Line `json:"actual,omitempty"`
@@ -93,9 +94,10 @@ type Record struct {
 
 // A Why is one objection of one rule.
 type Why struct {
-	Code  reason.Code `json:"code"`
-	Rule  int         `json:"rule"` // index into the policy's rules; -1 when none names the operation
-	Param string      `json:"param,omitempty"`
+	Code   reason.Code `json:"code"`
+	Rule   int         `json:"rule"` // index into the policy's rules; -1 when none names the operation, or a budget objects
+	Param  string      `json:"param,omitempty"`
+	Budget string      `json:"budget,omitempty"` // the budget that would not have covered it, where the policy is only observed
 }
 
 // A Budget is the state of one budget after the call.

@@ -3,13 +3,16 @@ package cost
 import (
 	"fmt"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 )
 
 // A Window is the span of time over which a budget adds up.
 type Window string
 
-// The windows. Lifetime never resets; the others are calendar spans in the budget's time zone.
+// The windows. Lifetime never resets; the others are calendar spans in the budget's time zone. Those of [Rolling]
+// are spans that end now.
 const (
 	Lifetime Window = "lifetime"
 	Hour     Window = "hour"
@@ -17,16 +20,53 @@ const (
 	Month    Window = "month"
 )
 
+// rolling is how the windows of Rolling begin.
+const rolling = "rolling "
+
+// Rolling is the window of the last d, whenever that is: "rolling 24h". What falls out of it comes back bit by
+// bit rather than at a reset. d is a whole number of seconds from one second to 400 days; a shorter or longer
+// one gives a window that is not Valid, and fractions of a second are dropped.
+func Rolling(d time.Duration) Window {
+	for _, unit := range []struct {
+		name string
+		span time.Duration
+	}{{"h", time.Hour}, {"m", time.Minute}} {
+		if d > 0 && d%unit.span == 0 {
+			return Window(rolling + strconv.FormatInt(int64(d/unit.span), 10) + unit.name)
+		}
+	}
+	return Window(rolling + strconv.FormatInt(int64(d/time.Second), 10) + "s")
+}
+
+// Rolls returns the length of a rolling window, and zero for any other. The text of a length is not free: 24h is
+// not written 1440m, so that two windows are the same where their texts are.
+func (w Window) Rolls() time.Duration {
+	text, ok := strings.CutPrefix(string(w), rolling)
+	if !ok {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > 400*24*time.Hour || Rolling(d) != w {
+		return 0
+	}
+	return d
+}
+
 // Valid reports whether w is one of the windows above.
-func (w Window) Valid() bool { return w == Lifetime || w == Hour || w == Day || w == Month }
+func (w Window) Valid() bool {
+	return w == Lifetime || w == Hour || w == Day || w == Month || w.Rolls() > 0
+}
 
 // Bounds returns the window that holds now: start included, end excluded. A lifetime window starts at the Unix
-// epoch and its end is the zero Time. Days and months follow the calendar of zone, so a day may have 23 or
+// epoch and its end is the zero Time. A rolling one ends with now, which it includes. Days and months follow the calendar of zone, so a day may have 23 or
 // 25 hours where the clocks change; an hour is an hour of elapsed time since its zone's full hour.
 //
 // In no zone of the tz database, from 1970 on, does the start go back as now goes on; and where a day or month
 // ends, the next one starts.
 func (w Window) Bounds(now time.Time, zone *time.Location) (start, end time.Time) {
+	if d := w.Rolls(); d > 0 {
+		return now.Add(1 - d), now.Add(1)
+	}
 	local := now.In(zone)
 	y, m, d := local.Date()
 	switch w {

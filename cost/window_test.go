@@ -137,13 +137,31 @@ func follow(t *testing.T, w cost.Window, z *time.Location, change time.Time, ste
 	}
 }
 
+func TestARollingWindowIsTheSpanThatEndsNow(t *testing.T) {
+	now := time.Date(2026, 3, 29, 3, 0, 0, 0, time.UTC)
+	start, end := cost.Rolling(24*time.Hour).Bounds(now, time.UTC)
+	if !start.Equal(now.Add(1-24*time.Hour)) || !end.Equal(now.Add(1)) {
+		t.Errorf("the last 24 hours at %s are %s to %s", now, start, end)
+	}
+}
+
 func TestWindowOfValidForm(t *testing.T) {
 	for _, w := range []cost.Window{cost.Lifetime, cost.Hour, cost.Day, cost.Month} {
 		if !w.Valid() {
 			t.Errorf("%s is not valid", w)
 		}
 	}
-	for _, w := range []cost.Window{"", "Day", "daily", "week", "day "} {
+	for _, d := range []time.Duration{time.Second, 90 * time.Second, 90 * time.Minute, 24 * time.Hour, 400 * 24 * time.Hour} {
+		if w := cost.Rolling(d); !w.Valid() || w.Rolls() != d {
+			t.Errorf("%s of %s is not valid, or rolls %s", w, d, w.Rolls())
+		}
+	}
+	for _, w := range []cost.Window{cost.Rolling(0), cost.Rolling(-time.Hour), cost.Rolling(time.Millisecond), cost.Rolling(401 * 24 * time.Hour), cost.Rolling(1500*time.Millisecond) + "x"} {
+		if w.Valid() || w.Rolls() != 0 {
+			t.Errorf("%q is valid", w)
+		}
+	}
+	for _, w := range []cost.Window{"", "Day", "daily", "week", "day ", "rolling", "rolling ", "rolling 1440m", "rolling 1h0m", "rolling 24H", "rolling  24h", "rolling +24h", "rolling 1.5h"} {
 		if w.Valid() {
 			t.Errorf("%q is valid", w)
 		}

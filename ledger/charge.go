@@ -25,13 +25,13 @@ type Charge struct {
 //
 //   - an amount outside the books' range,
 //   - a money line that no budget counts: nothing is forwarded unpriced or unbounded,
-//   - a money line that a budget means to count in another currency. A shared budget is one scope, the key's own
-//     budgets together are another; each scope that counts the line on its meter must have a budget in its
+//   - a money line that a budget means to count in another currency. A shared budget is one scope, the own
+//     budgets of one key together are another; each scope that counts the line on its meter must have a budget in its
 //     currency, else a cap in one currency could be escaped by paying in another.
 //
 // A budget that the call does not touch gets no charge. A shared budget that is named twice, as a narrowed key
-// may, is charged once, under the lower limit; two budgets of the key's own under one name are an error, since
-// each would be checked without the other.
+// may, is charged once, under the lower limit; two budgets of one key's own under one name are an error, since
+// each would be checked without the other. The budgets of each narrowed key are a scope of their own.
 func Charges(budgets []Budget, operation string, lines []cost.Line) ([]Charge, error) {
 	budgets, err := distinct(budgets)
 	if err != nil {
@@ -65,8 +65,10 @@ func Charges(budgets []Budget, operation string, lines []cost.Line) ([]Charge, e
 func distinct(budgets []Budget) ([]Budget, error) {
 	out := make([]Budget, 0, len(budgets))
 	for _, b := range budgets {
-		i := slices.IndexFunc(out, func(o Budget) bool { return o.Name == b.Name && o.Shared == b.Shared })
+		i := slices.IndexFunc(out, func(o Budget) bool { return o.counter() == b.counter() })
 		switch {
+		case b.Shared && b.Of != "":
+			return nil, fmt.Errorf("ledger: budget %s is shared and a narrowed key's own at once", b.Name)
 		case i < 0:
 			out = append(out, b)
 		case !b.Shared:
@@ -91,24 +93,18 @@ func covered(budgets []Budget, operation string, l cost.Line) error {
 	if !l.Meter.Money() {
 		return nil
 	}
-	own, any := false, false
+	same := map[string]bool{} // scopes that have a budget in the line's currency
 	for _, b := range budgets {
-		if !b.Counts(operation, l) {
-			continue
-		}
-		switch {
-		case b.Currency == l.Currency:
-			any, own = true, own || !b.Shared
-		case b.Shared:
-			return &Denied{Code: reason.CurrencyDenied, Name: fmt.Sprintf("%s counts %s, the call costs %s", b.Name, b.Currency, l.Currency)}
+		if b.Counts(operation, l) && b.Currency == l.Currency {
+			same[b.scope()] = true
 		}
 	}
 	for _, b := range budgets {
-		if !own && !b.Shared && b.Counts(operation, l) {
+		if b.Counts(operation, l) && !same[b.scope()] {
 			return &Denied{Code: reason.CurrencyDenied, Name: fmt.Sprintf("%s counts %s, the call costs %s", b.Name, b.Currency, l.Currency)}
 		}
 	}
-	if !any {
+	if len(same) == 0 {
 		return &Denied{Code: reason.BudgetMissing, Name: fmt.Sprintf("no budget counts %s in %s", l.Meter, l.Currency)}
 	}
 	return nil
@@ -159,6 +155,24 @@ func CallsOnly(lines []cost.Line) []cost.Line {
 	return calls
 }
 
+// counter is what one amount is kept for: budgets that differ in it never share one.
+func (b Budget) counter() counter { return counter{b.Name, b.Of, b.Shared, b.Observed} }
+
+func (e Entry) counter() counter { return counter{e.Budget, e.Of, e.Shared, e.Observed} }
+
+type counter struct {
+	name, of         string
+	shared, observed bool
+}
+
+// scope is whose budget b is: that of a shared name, or one of the own budgets of one key.
+func (b Budget) scope() string {
+	if b.Shared {
+		return "shared:" + b.Name
+	}
+	return "key:" + b.Of
+}
+
 // SameCount reports whether two budgets count the same thing, whatever their limits.
 func SameCount(a, b Budget) bool {
 	return a.Meter == b.Meter && a.Currency == b.Currency && a.Window == b.Window && a.Zone == b.Zone &&
@@ -168,7 +182,7 @@ func SameCount(a, b Budget) bool {
 // Lower returns a shared budget's row with the limit that a key's token asks for, when that is lower. A token
 // whose limit is negative sets none.
 func Lower(row, token Budget) Budget {
-	row.Shared = true
+	row.Shared, row.Observed = true, token.Observed
 	if token.Limit >= 0 && token.Limit < row.Limit {
 		row.Limit = token.Limit
 	}
@@ -178,9 +192,13 @@ func Lower(row, token Budget) Budget {
 // NoLimit in a shared budget of a [Request] means that the row's limit is the limit.
 const NoLimit = -1
 
-// Window returns the window of b that holds now, in Unix microseconds: start included, end excluded, an end of
-// 0 for lifetime. A zone that this machine does not know is an error, hence a denial: counting in another zone
-// would give two machines two windows, and each its own limit.
+// slots is into how many slots a rolling window is cut. It bounds what a budget remembers, and costs that an amount
+// counts for up to a sixtieth of the window's length longer than it would have to, never shorter.
+const slots = 60
+
+// Window returns where in b a call is counted now: the window that holds now, or the slot of a rolling one, in Unix
+// microseconds. start is included, end excluded, an end of 0 is a lifetime. A zone that this machine does not know
+// is an error, hence a denial: counting in another zone would give two machines two windows, and each its own limit.
 func Window(b Budget, now time.Time) (start, end int64, err error) {
 	if !b.Window.Valid() {
 		return 0, 0, fmt.Errorf("ledger: budget %s: %q is not a window", b.Name, b.Window)
@@ -189,11 +207,57 @@ func Window(b Budget, now time.Time) (start, end int64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("ledger: budget %s: %w", b.Name, err)
 	}
+	if b.Window.Rolls() > 0 {
+		size := slot(b)
+		start = now.UnixMicro() - now.UnixMicro()%size
+		return start, start + size, nil
+	}
 	from, to := b.Window.Bounds(now, zone)
 	if !to.IsZero() {
 		end = to.UnixMicro()
 	}
 	return from.UnixMicro(), end, nil
+}
+
+// slot is the length of a slot of b's rolling window in microseconds.
+func slot(b Budget) int64 { return (b.Window.Rolls().Microseconds() + slots - 1) / slots }
+
+// Lookback is how far before the start of a window's slot the oldest one starts whose amounts still count, in
+// microseconds: zero but for a rolling window. Two calls within the length of a rolling window are never further
+// apart than that, so what is admitted in any span of its length was checked together.
+func Lookback(b Budget) int64 {
+	if b.Window.Rolls() == 0 {
+		return 0
+	}
+	return slots * slot(b)
+}
+
+// Reset is when room comes back to b, the oldest amounts of which are in the slot from start to end: the zero time
+// for a lifetime.
+func Reset(b Budget, end int64) time.Time {
+	if end == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(end + Lookback(b))
+}
+
+// Crossed are the alert thresholds of s, in percent of its limit, that its use has reached and that are above told,
+// lowest first.
+func Crossed(s State, told int) []int {
+	var list []int
+	for _, p := range s.AlertAt {
+		if p > told && s.Spent+s.Held >= Threshold(s.Budget, p) {
+			list = append(list, p)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Threshold is the amount from which on b has used percent of its limit, rounded up.
+func Threshold(b Budget, percent int) int64 {
+	whole, rest := b.Limit/100, b.Limit%100
+	return whole*int64(percent) + (rest*int64(percent)+99)/100
 }
 
 // zones remembers the time zones, which [cost.Zone] reads from disk each time. Only names that load are kept,

@@ -9,6 +9,7 @@
 //   - Nothing is forgotten: a hold stands until it is settled or released, whoever dies in between.
 //   - Settle and Release land in the window in which the reserve was made, however much later they come.
 //   - Settle never refuses for lack of budget: the money is gone, so it is booked, in full.
+//   - What is booked is never edited: what turns out later is an adjustment, an entry of its own.
 //   - Every verb is idempotent on the reservation's id: the same verb again changes nothing.
 //   - Revoke is final. Pause is not.
 //
@@ -66,8 +67,28 @@ type Ledger interface {
 	// is Doubt, that is by someone who has seen the doubt (InDoubt, Find) and resolved it.
 	Release(ctx context.Context, h Hold, unsent bool) error
 
+	// Adjust corrects what a settled reservation has cost, when the vendor says so later: a price that comes after
+	// hours, a refund that failed and came back. It lands in the window of the reserve, is an entry of its own beside
+	// what was booked, and never refuses for lack of budget. The same adjustment again changes nothing; another one
+	// under its id is ErrAdjusted. A released reservation whose call was executed after all is adjusted in the same way
+	// and is settled from then on. One that is still open is ErrOpen: settle it.
+	Adjust(ctx context.Context, tenant, id string, a Adjustment) (Receipt, error)
+
 	// InDoubt lists the holds of a tenant that are in doubt, or in flight past their deadline, oldest first.
 	InDoubt(ctx context.Context, tenant string) ([]Hold, error)
+
+	// Unsettled lists the holds of a tenant that are open, in flight, pending or in doubt, oldest first. With names it
+	// lists only those that one of them stops, as [Control.Name] gives it: what a revoke leaves to look after.
+	Unsettled(ctx context.Context, tenant string, names ...string) ([]Hold, error)
+
+	// Alerts lists the crossings of alert thresholds that were not acknowledged yet, oldest first. Each is stored
+	// in the same step as the reserve or the booking that made it, once in a window. The newest ten thousand of a
+	// tenant are kept.
+	Alerts(ctx context.Context, tenant string) ([]Alert, error)
+
+	// Acknowledge forgets alerts by id, once they have been delivered. Ids that are not there are no error, so that
+	// several processes may deliver: each alert goes out at least once, with an id to know it by.
+	Acknowledge(ctx context.Context, tenant string, ids ...string) error
 
 	// Find returns one hold by its reservation id, or ErrNoHold.
 	Find(ctx context.Context, tenant, id string) (Hold, error)
@@ -84,6 +105,14 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
+// A Watcher is a Ledger that tells its processes of controls as they are made, so that calls in flight can be
+// cancelled. It is a hint and may be lost: the check in Reserve is what stops calls.
+type Watcher interface {
+	// Watch calls tell for every control that any process makes, in one goroutine, until ctx ends; then it returns
+	// the cause. It returns early only with an error that says why it cannot watch.
+	Watch(ctx context.Context, tell func(Control)) error
+}
+
 // The sentinels that a caller acts on.
 var (
 	ErrNoBudget    = errors.New("ledger: no such budget")
@@ -91,6 +120,8 @@ var (
 	ErrNoHold      = errors.New("ledger: no such reservation")
 	ErrNoKey       = errors.New("ledger: no such key")
 	ErrSettled     = errors.New("ledger: already settled with other amounts")
+	ErrOpen        = errors.New("ledger: the reservation is still open; settle or release it")
+	ErrAdjusted    = errors.New("ledger: an adjustment of that id has other amounts; give a new one an id of its own")
 )
 
 // A Key is what a ledger knows of a vault key: never the token.
@@ -104,12 +135,21 @@ type Key struct {
 type Budget struct {
 	Name       string // shared: its row's name; otherwise a name of the key's own
 	Shared     bool   // the limit and all else live in the ledger's row; Limit here can only lower it
+	Of         string // the narrowed key whose own it is, counted in the row of the key that was issued; empty: that key's
 	Meter      cost.Meter
 	Currency   cost.Currency // money meters only
 	Limit      int64         // micro-units or count
 	Window     cost.Window
-	Zone       string         // IANA name; empty is UTC
+	Zone       string         // IANA name; empty is UTC. A rolling window has none
 	Operations []cost.Pattern // empty: all
+
+	// Observed says that the budget counts for a key that is only observed: in a counter of its own beside the one that
+	// is enforced, shared or not, and without ever refusing. A call that it would have refused says so in its hold.
+	Observed bool
+
+	// AlertAt are percentages of the limit, 1 to 100. When spent and held together reach one, an [Alert] is stored, once
+	// in a window. For a shared budget they are the row's.
+	AlertAt []int
 }
 
 // Valid reports what is wrong with b, if anything: SetBudget refuses it, since a row that cannot be read as it
@@ -130,6 +170,14 @@ func (b Budget) Valid() error {
 			return fmt.Errorf("ledger: budget %s: %w", b.Name, err)
 		}
 	}
+	if b.Window.Rolls() > 0 && b.Zone != "" {
+		return fmt.Errorf("ledger: budget %s: a rolling window has no time zone", b.Name)
+	}
+	for _, p := range b.AlertAt {
+		if p < 1 || p > 100 {
+			return fmt.Errorf("ledger: budget %s: an alert at %d percent; write 1 to 100", b.Name, p)
+		}
+	}
 	_, _, err := Window(b, time.Unix(0, 0))
 	return err
 }
@@ -144,7 +192,7 @@ type State struct {
 	Budget
 	Spent, Held int64
 	Start       time.Time // of the window
-	Reset       time.Time // its end; zero for lifetime
+	Reset       time.Time // its end; of a rolling one, when the oldest amount in it falls out; zero for lifetime
 }
 
 // Left is what a call could still reserve. It is not negative: what stands above a limit leaves nothing.
@@ -155,6 +203,38 @@ type Claim struct {
 	ID          string        // digest of tenant, run, vendor, account, mode and the agent's key
 	Fingerprint string        // digest of the request; another one under the same ID is refused
 	Memory      time.Duration // how long the vendor remembers; an older claim is a new spend
+}
+
+// A Repeat refuses the same call again and again: the rule that stops a loop while there is still budget.
+type Repeat struct {
+	ID       string        // digest of tenant, run, operation and canonical parameters
+	Most     int64         // this many are admitted in the window; at least 1, at most [MostRepeats]
+	Window   time.Duration // rolling, exact
+	Observed bool          // counts apart, and refuses nothing
+}
+
+// MostRepeats bounds what a [Repeat] has to remember.
+const MostRepeats = 1000
+
+// Valid reports what is wrong with r, if anything.
+func (r Repeat) Valid() error {
+	switch {
+	case r.ID == "":
+		return errors.New("ledger: a repeat rule needs an id")
+	case r.Most < 1 || r.Most > MostRepeats:
+		return fmt.Errorf("ledger: a repeat rule admits 1 to %d, not %d", MostRepeats, r.Most)
+	case r.Window <= 0 || cost.Rolling(r.Window).Rolls() != r.Window:
+		return fmt.Errorf("ledger: a repeat rule's window is whole seconds, one second to 400 days, not %s", r.Window)
+	}
+	return nil
+}
+
+// Short is the refusal of a call that was admitted count times since the window began, the first of them at first.
+func (r Repeat) Short(count int64, first time.Time) Shortfall {
+	return Shortfall{Need: 1, State: State{
+		Budget: Budget{Name: "repeat", Meter: cost.Calls, Limit: r.Most, Window: cost.Rolling(r.Window), Observed: r.Observed},
+		Spent:  count, Start: first, Reset: first.Add(r.Window),
+	}}
 }
 
 // A Request asks for one reservation.
@@ -169,6 +249,7 @@ type Request struct {
 	Lines     []cost.Line   // calls are booked as spent at once, all others are held
 	Budgets   []Budget      // all that the key names
 	Claim     *Claim        // nil: no vendor-honoured idempotency key
+	Repeat    *Repeat       // nil: no such rule. A retry that attaches to its claim is no repetition
 	Object    string        // "" or the object whose hold this call moves; then Lines are the level after it
 	Read      bool          // costs nothing: admitted or not, counted, not held, no record stays
 	Deadline  time.Duration // how long the call may be in flight before it is in doubt
@@ -191,6 +272,7 @@ type Hold struct {
 	Object            string
 	Phase             Phase
 	Deadline          time.Time
+	Controls          []string // of the [Request]: who made the call, for Unsettled
 
 	// Attached says that a retry found the reservation of an earlier attempt. It holds nothing of its own, and
 	// only the proof of an execution may settle it.
@@ -202,6 +284,13 @@ type Hold struct {
 
 	Memo string // of the [Request]
 
+	// Adjustments are what was corrected after the settlement, oldest first. Only Find fills them in.
+	Adjustments []Adjustment
+
+	// Would are the budgets that would have refused the call, were they not only observed. Only Reserve and Raise
+	// fill it in.
+	Would []Shortfall
+
 	// States are the budgets after the reserve, for the record: one for each of Entries, but of the calls alone where
 	// Attached. InDoubt and Find need not fill them in.
 	States []State
@@ -211,9 +300,11 @@ type Hold struct {
 type Entry struct {
 	Budget   string // name
 	Shared   bool
+	Of       string // of the [Budget]
+	Observed bool
 	Meter    cost.Meter
 	Currency cost.Currency
-	Start    int64 // the window's start, Unix microseconds
+	Start    int64 // of the window, or of the slot of a rolling one, Unix microseconds
 	Held     int64
 	Booked   int64
 }
@@ -250,10 +341,47 @@ func (s Settlement) Valid() error {
 	return nil
 }
 
-// A Receipt is what Settle did.
+// An Adjustment is what the vendor said later about the cost of a reservation.
+type Adjustment struct {
+	ID     string      // made by the caller, and the same when it says the same again
+	Actual []cost.Line // all that the reservation has cost, as is known now; nothing at all where it failed
+	Reason string      // for people; kept
+	At     time.Time   // when it was booked, by the ledger's clock; set by the ledger
+	Deltas []int64     // by how much it moved what is booked in each of the hold's Entries; set by the ledger
+}
+
+// MostAdjustments is how many one reservation can have.
+const MostAdjustments = 32
+
+// Valid reports what is wrong with a, if anything.
+func (a Adjustment) Valid() error {
+	if a.ID == "" {
+		return errors.New("ledger: an adjustment needs an id")
+	}
+	for _, l := range a.Actual {
+		if err := l.Valid(); err != nil {
+			return fmt.Errorf("ledger: adjustment %s: %w", a.ID, err)
+		}
+	}
+	return nil
+}
+
+// An Alert is a threshold that a budget has crossed.
+type Alert struct {
+	ID      string // stable: of the budget, its window and the threshold
+	Key     string // whose own budget it is; empty for a shared one
+	State   State  // the budget when it crossed
+	Percent int    // of its limit
+	At      time.Time
+}
+
+// A Receipt is what Settle or Adjust did.
 type Receipt struct {
-	States []State     // the budgets afterwards, in the windows of the reserve
-	Over   bool        // the actual was above what was held: booked in full, and the key is frozen
+	// States are the budgets afterwards, one for each of the hold's Entries, in the windows of the reserve; those of
+	// rolling windows as they stand now.
+	States []State
+
+	Over   bool        // Settle: the actual was above what was held: booked in full, and the key is frozen. Adjust: it rose
 	Strays []cost.Line // cost that none of the hold's budgets counts: nothing was booked, the hold stays in doubt
 }
 
@@ -261,7 +389,7 @@ type Receipt struct {
 type Denied struct {
 	Code       reason.Code
 	Name       string      // the missing budget, or the control that stopped the call
-	Shortfalls []Shortfall // every budget that does not cover the call
+	Shortfalls []Shortfall // every budget that does not cover the call; of a repetition, the rule as a budget of calls
 }
 
 // A Shortfall is one budget that does not cover a call.

@@ -20,12 +20,12 @@ type Move struct {
 	Old  []Entry // all that goes: the reservation's own part and that of the carrier
 }
 
-// Standing is how much of what goes lies in the window that starts at start: the part of the books there that
-// the move replaces rather than adds to.
+// Standing is how much of what goes counts in the window of the slot that starts at start: the part of the books
+// there that the move replaces rather than adds to.
 func (m Move) Standing(start int64) int64 {
 	var n int64
 	for _, e := range m.Old {
-		if e.Start == start {
+		if e.Start >= start-Lookback(m.Of) && e.Start <= start {
 			n += e.Held + e.Booked
 		}
 	}
@@ -45,7 +45,8 @@ func Moves(charges []Charge, own, carrier []Part, same bool) []Move {
 	var moves []Move
 	for _, c := range charges {
 		m := Move{Own: -1, Part: Part{Of: c.Budget, Entry: Entry{
-			Budget: c.Budget.Name, Shared: c.Budget.Shared, Meter: c.Budget.Meter, Currency: c.Budget.Currency,
+			Budget: c.Budget.Name, Shared: c.Budget.Shared, Of: c.Budget.Of, Observed: c.Budget.Observed,
+			Meter: c.Budget.Meter, Currency: c.Budget.Currency,
 		}}}
 		mine, credit := m.take(own, carrier)
 		switch {
@@ -76,7 +77,7 @@ func (m *Move) take(own, carrier []Part) (mine, credit Part) {
 	return mine, credit
 }
 
-func (m *Move) in(p Part) bool { return p.Budget == m.Budget && p.Shared == m.Shared }
+func (m *Move) in(p Part) bool { return p.counter() == m.counter() }
 
 // keep adds the parts in budgets that the call does not charge. They keep their windows: a call that asks for
 // nothing more, such as a cancel, is not refused because today's budget is full. Where both have a part, they

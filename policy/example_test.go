@@ -42,7 +42,7 @@ func ExamplePolicy_Validate() {
 	fmt.Println(p.Validate())
 	// Output:
 	// allow[0].max_per_call: "5O" is not a decimal number such as 50 or 0.0083
-	// budgets[0].window: "" is not lifetime, hour, day or month
+	// budgets[0].window: "" is not lifetime, hour, day, month or a rolling span such as "rolling 24h"
 }
 
 func ExampleDecide() {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
@@ -35,14 +36,21 @@ func support() policy.Policy {
 			policy.Daily(policy.USD("500")).Shared("team:support").In("Europe/Berlin"),
 			policy.Hourly(policy.Calls(150)).For("stripe.refunds.*", "stripe.payouts.create"),
 			policy.Scoped("tenant"),
+			policy.Rolling(24*time.Hour, policy.USD("90")).Alert(80, 100),
 			{Name: "sms", Limit: policy.Money("9007199254.740991", "EUR"), Window: cost.Month, Meter: cost.Fee},
 		},
+		Repeat:          policy.Times(3, 10*time.Minute),
+		CancelOnRevoke:  true,
+		InsecureObserve: true,
 	}
 }
 
 // Every field is set somewhere in support, so that a round trip loses none unseen.
 func TestSupportIsComplete(t *testing.T) {
 	p := support()
+	for i := range reflect.TypeFor[policy.Policy]().NumField() {
+		one(t, reflect.TypeFor[policy.Policy]().Field(i).Name, []policy.Policy{p}, i)
+	}
 	for i := range reflect.TypeFor[policy.Rule]().NumField() {
 		one(t, reflect.TypeFor[policy.Rule]().Field(i).Name, p.Allow, i)
 	}
@@ -199,7 +207,7 @@ func TestParseYAMLRefuses(t *testing.T) {
 		"a tab":               {"\tallow: []\n", `f:1:1: found character that cannot start any token`},
 
 		"an unknown field":           {"allow: []\nbudget: []\n", `f:2:1: "budget" is no field here; did you mean budgets?`},
-		"another":                    {"deny: []\n", `f:1:1: "deny" is no field here; there are allow, budgets`},
+		"another":                    {"deny: []\n", `f:1:1: "deny" is no field here; there are allow, budgets, repeat, cancel_on_revoke, insecure_observe`},
 		"in camel case":              {ruleHead + "maxPerCall: 5 USD\n", `f:3:5: allow[0]: "maxPerCall" is no field here; did you mean max_per_call?`},
 		"in upper case":              {ruleHead + "Countries: [US]\n", `f:3:5: allow[0]: "Countries" is no field here; did you mean countries?`},
 		"a typo":                     {ruleHead + "recipeints: [a@b]\n", `f:3:5: allow[0]: "recipeints" is no field here; did you mean recipients?`},
@@ -207,7 +215,7 @@ func TestParseYAMLRefuses(t *testing.T) {
 		"a field too far from any":   {ruleHead + "opera: a\n", `f:3:5: allow[0]: "opera" is no field here; there are operation, read_only, max_per_call, ceiling, params, countries, recipients`},
 		"a field too short to guess": {ruleHead + "params: {reason: {ab: a}}\n", `f:3:23: allow[0].params.reason: "ab" is no field here; there are any, one_of, prefix, max, optional`},
 		"of nothing in a test":       {ruleHead + "params: {reason: {any: true, \"\": 1}}\n", `f:3:34: allow[0].params.reason: "" is no field here; there are any, one_of, prefix, max, optional`},
-		"of nothing":                 {"\"\": 1\n", `f:1:1: "" is no field here; there are allow, budgets`},
+		"of nothing":                 {"\"\": 1\n", `f:1:1: "" is no field here; there are allow, budgets, repeat, cancel_on_revoke, insecure_observe`},
 		"a field twice":              {"allow: []\nallow: []\n", `f:2:1: "allow" stands twice`},
 		"a field of a rule twice":    {ruleHead + "read_only: false\n    read_only: true\n", `f:4:5: allow[0]: "read_only" stands twice`},
 		"a parameter twice":          {ruleHead + "params:\n      reason: {any: true}\n      \"reason\": {any: true}\n", `f:5:7: allow[0].params: "reason" stands twice`},
@@ -253,7 +261,7 @@ func TestParseYAMLRefuses(t *testing.T) {
 		"a window of a bare scope":  {"budgets: [{scope: team, window: day}]\n", `f:1:33: budgets[0].window: the ledger's row of "team" decides this; leave it out, or write a limit beside it`},
 		"a budget with no limit":    {"budgets: [{name: team, window: day}]\n", `f:1:11: budgets[0].limit: unset; write an amount such as "80 USD" or "150 calls"`},
 		"mistakes stand as in the file": {"budgets: [{limit: 1 calls, window: x}]\nallow: [{operation: x}]\n",
-			"f:1:36: budgets[0].window: \"x\" is not lifetime, hour, day or month\nf:2:21: allow[0].operation: \"x\" is a vendor and matches nothing; write x.* for all of its operations"},
+			"f:1:36: budgets[0].window: \"x\" is not lifetime, hour, day, month or a rolling span such as \"rolling 24h\"\nf:2:21: allow[0].operation: \"x\" is a vendor and matches nothing; write x.* for all of its operations"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := policy.ParseYAML("f", []byte(tt.file))

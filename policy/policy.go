@@ -7,6 +7,9 @@
 package policy
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/keybrake/keybrake-go/cost"
 )
 
@@ -14,7 +17,33 @@ import (
 type Policy struct {
 	Allow   []Rule   `json:"allow"`
 	Budgets []Budget `json:"budgets,omitempty"`
+
+	// Repeat stops a loop while there is still budget. Unset, nothing does.
+	Repeat Repeat `json:"repeat,omitzero"`
+
+	// CancelOnRevoke says that a revoke also cuts off calls that are at the vendor already, in every process that runs
+	// Brake.Watch. What was cut off is in doubt and stays held: the vendor may have executed it.
+	CancelOnRevoke bool `json:"cancel_on_revoke,omitempty"`
+
+	// InsecureObserve lets through what rules, the repeat rule and budgets would refuse, and records why they would
+	// have: for finding out what a policy does before it is enforced. All else still refuses: the key's life, revoke
+	// and pause, canonical form, hosts, operations that are never allowed, calls without a price or that no budget
+	// counts, the ledger and the audit. What is spent is counted apart from the enforced budgets of the same names.
+	InsecureObserve bool `json:"insecure_observe,omitempty"`
 }
+
+// A Repeat refuses the same call made again and again: the same run's writes of one operation with the same
+// parameters, whatever their idempotency keys. A retry that carries the key of the first attempt is no repetition.
+type Repeat struct {
+	Limit  Amount      `json:"limit"`  // how many are admitted: Calls(3), at most 1000
+	Window cost.Window `json:"window"` // in any span of this length: cost.Rolling
+}
+
+// Times is a repeat rule: at most n of the same call in any span of length d, which is whole seconds.
+func Times(n int64, d time.Duration) Repeat { return Repeat{Calls(n), cost.Rolling(d)} }
+
+// IsZero reports whether r is unset.
+func (r Repeat) IsZero() bool { return r.Limit.IsZero() && r.Window == "" }
 
 // A Rule allows the operations that its pattern names, within its limits. A call is allowed when one rule
 // allows all of it; rules do not add up.
@@ -98,9 +127,34 @@ type Budget struct {
 	Limit Amount `json:"limit,omitzero"`
 
 	Meter  cost.Meter     `json:"meter,omitempty"`  // money only: charge, outflow, fee or spend. Default: spend
-	Window cost.Window    `json:"window,omitempty"` // lifetime, hour, day or month; demanded beside a limit
-	Zone   string         `json:"zone,omitempty"`   // IANA time zone of the window. Default: UTC
+	Window cost.Window    `json:"window,omitempty"` // lifetime, hour, day, month, or one of cost.Rolling; demanded beside a limit
+	Zone   string         `json:"zone,omitempty"`   // IANA time zone of a calendar window. Default: UTC
 	Only   []cost.Pattern `json:"only,omitempty"`   // the operations that count. Default: all
+
+	// AlertAt are shares of the limit ("80%") that raise an alert when the budget has used that much, once in a window.
+	AlertAt []Percent `json:"alert_at,omitempty"`
+}
+
+// A Percent is a share in whole percent, from "1%" to "100%".
+type Percent string
+
+// percent is the number, and zero for what is not one.
+func (p Percent) percent() int {
+	for n := 1; n <= 100; n++ {
+		if string(p) == strconv.Itoa(n)+"%" {
+			return n
+		}
+	}
+	return 0
+}
+
+// Percents are the shares of b's limit that raise an alert, as numbers.
+func (b Budget) Percents() []int {
+	var list []int
+	for _, p := range b.AlertAt {
+		list = append(list, p.percent())
+	}
+	return list
 }
 
 // Lifetime is a budget that never resets.
@@ -114,6 +168,12 @@ func Daily(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Day} 
 
 // Monthly is a budget by calendar month, in UTC unless [Budget.In] says otherwise.
 func Monthly(limit Amount) Budget { return Budget{Limit: limit, Window: cost.Month} }
+
+// Rolling is a budget over the last d, whenever that is: whole seconds, at most 400 days. What is spent counts for
+// d, and up to a sixtieth of it longer.
+func Rolling(d time.Duration, limit Amount) Budget {
+	return Budget{Limit: limit, Window: cost.Rolling(d)}
+}
 
 // Scoped draws on the shared budget of that name, under the limit that its row in the ledger has.
 func Scoped(name string) Budget { return Budget{Scope: name} }
@@ -142,6 +202,15 @@ func (b Budget) For(only ...cost.Pattern) Budget {
 	return b
 }
 
+// Alert makes b raise an alert at shares of its limit, in percent.
+func (b Budget) Alert(percent ...int) Budget {
+	b.AlertAt = nil
+	for _, p := range percent {
+		b.AlertAt = append(b.AlertAt, Percent(strconv.Itoa(p)+"%"))
+	}
+	return b
+}
+
 // Title is how messages and records call b: its name, the scope of a shared budget, or a name made from window,
 // limit and meter, such as "lifetime 80.00 USD". The titles of a policy's budgets differ from each other.
 func (b Budget) Title() string {
@@ -151,7 +220,11 @@ func (b Budget) Title() string {
 	case b.Scope != "":
 		return b.Scope
 	}
-	title := adverbs[b.Window] + " " + b.Limit.String()
+	title := string(b.Window)
+	if word := adverbs[b.Window]; word != "" {
+		title = word
+	}
+	title += " " + b.Limit.String()
 	if b.Meter != "" && b.Meter != cost.Spend {
 		title += " of " + string(b.Meter)
 	}

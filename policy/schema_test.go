@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
 )
 
@@ -33,7 +34,7 @@ func definition(t testing.TB, name string) map[string]any {
 
 // The schema and the structs name the same fields, and the schema allows no others.
 func TestSchemaFields(t *testing.T) {
-	for _, typ := range []reflect.Type{reflect.TypeFor[policy.Policy](), reflect.TypeFor[policy.Rule](), reflect.TypeFor[policy.Match](), reflect.TypeFor[policy.Budget]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[policy.Policy](), reflect.TypeFor[policy.Rule](), reflect.TypeFor[policy.Match](), reflect.TypeFor[policy.Budget](), reflect.TypeFor[policy.Repeat]()} {
 		d := definition(t, typ.Name())
 		got := slices.Sorted(maps.Keys(d["properties"].(map[string]any)))
 		var want []string
@@ -84,6 +85,20 @@ func TestSchemaPatterns(t *testing.T) {
 	names := properties["params"].(map[string]any)["propertyNames"].(map[string]any)["pattern"]
 	for _, s := range []string{"reason", "metadata[order]", "metadata[*]", "a[b][c][*]", "Stripe-Account", "$x", "", "*", "[*]", "a[*][b]", "a[b", "a]b", "a b", "1a", "a[b]c"} {
 		agreeRE(t, names, s, param(s, policy.Any()))
+	}
+	for _, s := range []string{"1 calls", "3 calls", "007 calls", "1000 calls", "1001 calls", "0 calls", "3 units", "3 USD", "3", ""} {
+		limit, err := policy.ParseAmount(s)
+		if err != nil {
+			limit = policy.USD("x")
+		}
+		agreeRE(t, definition(t, "Repeat")["properties"].(map[string]any)["limit"].(map[string]any)["pattern"], s, policy.Policy{Repeat: policy.Repeat{Limit: limit, Window: "rolling 1h"}})
+	}
+	for _, s := range []string{"rolling 24h", "rolling 90m", "rolling 45s", "rolling 0s", "rolling 24", "rolling24h", "rolling 1.5h", "rolling -1h", "rolling 1h30m", "day"} {
+		agree(t, "Rolling", s, policy.Policy{Repeat: policy.Repeat{Limit: policy.Calls(1), Window: cost.Window(s)}})
+	}
+	share := definition(t, "Budget")["properties"].(map[string]any)["alert_at"].(map[string]any)["items"].(map[string]any)["pattern"]
+	for _, s := range []string{"1%", "80%", "100%", "0%", "101%", "80", "080%", "-5%", "80 %", ""} {
+		agreeRE(t, share, s, budget(func(b *policy.Budget) { b.AlertAt = []policy.Percent{policy.Percent(s)} }))
 	}
 	maximum := definition(t, "Match")["properties"].(map[string]any)["max"].(map[string]any)["pattern"]
 	for _, s := range []string{"0", "100", "0100", "9007199254740991", "00000000000000000000001", "-1", "1.5", "1e3", " 1", "x", "100000000000000000"} {

@@ -55,6 +55,7 @@ func (p Policy) faults() faults {
 		b.check(&f, "budgets["+strconv.Itoa(i)+"]")
 		b.checkTwin(&f, i, p.Budgets)
 	}
+	p.Repeat.check(&f, "repeat")
 	return f
 }
 
@@ -254,10 +255,21 @@ func (b Budget) check(f *faults, path string) {
 	}
 	f.add(path+".meter", b.checkMeter())
 	if !b.Window.Valid() {
-		f.addf(path+".window", "%q is not lifetime, hour, day or month", string(b.Window))
+		f.addf(path+".window", "%q is not lifetime, hour, day, month or a rolling span such as \"rolling 24h\"", string(b.Window))
 	}
 	_, err := cost.Zone(b.Zone)
 	f.add(path+".zone", err)
+	if b.Window.Rolls() > 0 && b.Zone != "" {
+		f.addf(path+".zone", "a rolling window has no time zone; leave it out")
+	}
+	notEmpty(f, path+".alert_at", b.AlertAt)
+	for i, p := range b.AlertAt {
+		if at := element(path+".alert_at", i); p.percent() == 0 {
+			f.addf(at, "%q is not a share of the limit from \"1%%\" to \"100%%\"", string(p))
+		} else if slices.Contains(b.AlertAt[:i], p) {
+			f.addf(at, "%q stands twice", string(p))
+		}
+	}
 	notEmpty(f, path+".only", b.Only)
 	for i, p := range b.Only {
 		f.add(element(path+".only", i), operation(p))
@@ -270,10 +282,32 @@ func (b Budget) checkBare(f *faults, path string) {
 	for _, field := range []struct {
 		name string
 		set  bool
-	}{{"meter", b.Meter != ""}, {"window", b.Window != ""}, {"zone", b.Zone != ""}, {"only", b.Only != nil}} {
+	}{{"meter", b.Meter != ""}, {"window", b.Window != ""}, {"zone", b.Zone != ""}, {"only", b.Only != nil}, {"alert_at", b.AlertAt != nil}} {
 		if field.set {
 			f.addf(path+"."+field.name, "the ledger's row of %q decides this; leave it out, or write a limit beside it", b.Scope)
 		}
+	}
+}
+
+// mostRepeats is how many repetitions a ledger remembers.
+const mostRepeats = 1000
+
+func (r Repeat) check(f *faults, path string) {
+	if r.IsZero() {
+		return
+	}
+	switch err := r.Limit.valid(); {
+	case r.Limit.IsZero():
+		f.addf(path+".limit", "unset; write a number of calls such as \"3 calls\"")
+	case err != nil:
+		f.add(path+".limit", err)
+	case r.Limit.Meter != cost.Calls:
+		f.addf(path+".limit", "%q is not a number of calls such as \"3 calls\"", r.Limit)
+	case r.Limit.Value < 1 || r.Limit.Value > mostRepeats:
+		f.addf(path+".limit", "%q is not between 1 and %d calls", r.Limit, mostRepeats)
+	}
+	if r.Window.Rolls() == 0 {
+		f.addf(path+".window", "%q is not a rolling span such as \"rolling 10m\"", string(r.Window))
 	}
 }
 

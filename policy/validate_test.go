@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
@@ -136,8 +137,8 @@ func TestValidate(t *testing.T) {
 		"a meter without a limit": {budgets(policy.Budget{Window: cost.Day, Meter: cost.Fee}), `budgets[0].limit: unset; write an amount such as "80 USD" or "150 calls"`},
 		"a limit of zero":         {budgets(policy.Lifetime(policy.USD("0"))), ""},
 		"a wrong limit":           {budgets(policy.Lifetime(policy.USD("8O"))), `budgets[0].limit: "8O" is not a decimal number such as 50 or 0.0083`},
-		"no window":               {budget(func(b *policy.Budget) { b.Window = "" }), `budgets[0].window: "" is not lifetime, hour, day or month`},
-		"another window":          {budget(func(b *policy.Budget) { b.Window = "week" }), `budgets[0].window: "week" is not lifetime, hour, day or month`},
+		"no window":               {budget(func(b *policy.Budget) { b.Window = "" }), `budgets[0].window: "" is not lifetime, hour, day, month or a rolling span such as "rolling 24h"`},
+		"another window":          {budget(func(b *policy.Budget) { b.Window = "week" }), `budgets[0].window: "week" is not lifetime, hour, day, month or a rolling span such as "rolling 24h"`},
 		"a meter":                 {budgets(usd80.On(cost.Fee)), ""},
 		"spend by name":           {budgets(usd80.On(cost.Spend)), ""},
 		"no meter of money":       {budgets(usd80.On(cost.Calls)), `budgets[0].meter: "calls" is not charge, outflow, fee or spend`},
@@ -158,11 +159,28 @@ func TestValidate(t *testing.T) {
 		"a scope with a filter":   {budgets(policy.Scoped("team").For("stripe.*")), `budgets[0].only: ` + rowDecides},
 		"a scope with no filter":  {budgets(policy.Budget{Scope: "team", Only: []cost.Pattern{}}), `budgets[0].only: ` + rowDecides},
 		"a scope lowered to zero": {budgets(policy.Lifetime(policy.USD("0")).Shared("team")), ""},
-		"a scope with a limit":    {budgets(policy.Budget{Scope: "team", Limit: policy.USD("5")}), `budgets[0].window: "" is not lifetime, hour, day or month`},
+		"a scope with a limit":    {budgets(policy.Budget{Scope: "team", Limit: policy.USD("5")}), `budgets[0].window: "" is not lifetime, hour, day, month or a rolling span such as "rolling 24h"`},
 		"a scope, a wrong limit":  {budgets(policy.Lifetime(policy.USD("5O")).Shared("team")), `budgets[0].limit: "5O" is not a decimal number such as 50 or 0.0083`},
-		"a scope of no name":      {budgets(policy.Scoped("")), "budgets[0].limit: unset; write an amount such as \"80 USD\" or \"150 calls\"\nbudgets[0].window: \"\" is not lifetime, hour, day or month"},
+		"a scope of no name":      {budgets(policy.Scoped("")), "budgets[0].limit: unset; write an amount such as \"80 USD\" or \"150 calls\"\nbudgets[0].window: \"\" is not lifetime, hour, day, month or a rolling span such as \"rolling 24h\""},
 		"one scope twice, bare":   {budgets(policy.Scoped("team"), policy.Daily(policy.USD("5")).Shared("team")), `budgets[1].scope: "team" is the scope of budgets[0] already`},
 		"a scope with a star":     {budgets(usd80.Shared("team:*")), `budgets[0].scope: "team:*" ` + notName},
+
+		"a rolling window":           {budgets(policy.Rolling(36*time.Hour, policy.USD("5"))), ""},
+		"a rolling window, written":  {budget(func(b *policy.Budget) { b.Window = "rolling 1440m" }), `budgets[0].window: "rolling 1440m" is not lifetime, hour, day, month or a rolling span such as "rolling 24h"`},
+		"a rolling window too long":  {budgets(policy.Rolling(401*24*time.Hour, policy.USD("5"))), `budgets[0].window: "rolling 9624h" is not lifetime, hour, day, month or a rolling span such as "rolling 24h"`},
+		"a rolling window in a zone": {budgets(policy.Rolling(time.Hour, policy.USD("5")).In("Europe/Berlin")), `budgets[0].zone: a rolling window has no time zone; leave it out`},
+		"alerts":                     {budgets(usd80.Alert(1, 50, 100)), ""},
+		"an alert above the limit":   {budgets(usd80.Alert(50, 101)), `budgets[0].alert_at[1]: "101%" is not a share of the limit from "1%" to "100%"`},
+		"an alert as a number":       {budget(func(b *policy.Budget) { b.AlertAt = []policy.Percent{"80"} }), `budgets[0].alert_at[0]: "80" is not a share of the limit from "1%" to "100%"`},
+		"an alert twice":             {budgets(usd80.Alert(50, 50)), `budgets[0].alert_at[1]: "50%" stands twice`},
+		"no alerts":                  {budget(func(b *policy.Budget) { b.AlertAt = []policy.Percent{} }), "budgets[0].alert_at: " + empty},
+		"a scope with an alert":      {budgets(policy.Scoped("team").Alert(80)), `budgets[0].alert_at: ` + rowDecides},
+		"a repeat rule":              {policy.Policy{Repeat: policy.Times(3, 10*time.Minute)}, ""},
+		"a repeat rule of none":      {policy.Policy{Repeat: policy.Times(0, 10*time.Minute)}, `repeat.limit: "0 calls" is not between 1 and 1000 calls`},
+		"a repeat rule of many":      {policy.Policy{Repeat: policy.Times(1001, 10*time.Minute)}, `repeat.limit: "1001 calls" is not between 1 and 1000 calls`},
+		"a repeat rule in money":     {policy.Policy{Repeat: policy.Repeat{Limit: policy.USD("3"), Window: "rolling 10m"}}, `repeat.limit: "3.00 USD" is not a number of calls such as "3 calls"`},
+		"a repeat rule by the day":   {policy.Policy{Repeat: policy.Repeat{Limit: policy.Calls(3), Window: cost.Day}}, `repeat.window: "day" is not a rolling span such as "rolling 10m"`},
+		"a repeat rule of a window":  {policy.Policy{Repeat: policy.Repeat{Window: "rolling 10m"}}, `repeat.limit: unset; write a number of calls such as "3 calls"`},
 
 		"twins":                   {budgets(usd80, policy.Daily(policy.USD("80")), usd80), `budgets[2].name: "lifetime 80.00 USD" is the name of budgets[0] already; give it another`},
 		"told apart by the meter": {budgets(usd80, usd80.On(cost.Fee)), ""},

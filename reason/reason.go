@@ -51,6 +51,7 @@ const (
 
 	BudgetExceeded Code = "budget_exceeded"
 	BudgetMissing  Code = "budget_missing"
+	RepeatExceeded Code = "repeat_exceeded"
 
 	LedgerUnavailable     Code = "ledger_unavailable"
 	CredentialUnavailable Code = "credential_unavailable"
@@ -108,6 +109,7 @@ var table = []Entry{
 
 	{BudgetExceeded, 429, "a budget does not cover this call; wait for its reset or raise it"},
 	{BudgetMissing, 429, "a budget that the key names has no row in the ledger; create it with SetBudget"},
+	{RepeatExceeded, 429, "the run has made this very call as often as its policy allows; if it is meant, wait for the reset or raise the repeat rule"},
 
 	{LedgerUnavailable, 503, "the ledger did not answer, so spending cannot be checked; nothing was sent"},
 	{CredentialUnavailable, 503, "the real credential could not be fetched; nothing was sent"},

@@ -286,7 +286,7 @@ var selectors = map[string]func(tenant, name string) keybrake.Selector{
 // Control carries out o.
 func (c *Child) Control(o Order, _ *int) error {
 	selector := selectors[o.Kind](o.Tenant, o.Name)
-	verb := map[ledger.Verb]func(context.Context, keybrake.Selector) (ledger.Report, error){
+	verb := map[ledger.Verb]func(context.Context, keybrake.Selector) (keybrake.Report, error){
 		ledger.Revoke: c.brake.Revoke, ledger.Pause: c.brake.Pause, ledger.Resume: c.brake.Resume,
 	}[o.Verb]
 	_, err := verb(context.Background(), selector)

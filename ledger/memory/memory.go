@@ -20,40 +20,69 @@ type Ledger struct {
 	// Now is the clock. Default: [time.Now].
 	Now func() time.Time
 
-	mu      sync.Mutex
-	tenants map[string]*tenant
-	global  map[string]ledger.Verb
+	mu       sync.Mutex
+	tenants  map[string]*tenant
+	global   map[string]ledger.Verb
+	watchers map[chan ledger.Control]bool
 }
 
 // New returns an empty ledger.
 func New() *Ledger {
-	return &Ledger{Now: time.Now, tenants: map[string]*tenant{}, global: map[string]ledger.Verb{}}
+	return &Ledger{
+		Now: time.Now, tenants: map[string]*tenant{}, global: map[string]ledger.Verb{}, watchers: map[chan ledger.Control]bool{},
+	}
 }
 
 type tenant struct {
 	keys     map[string]*key
-	shared   map[string]*shared
+	shared   map[string]*ledger.Budget
 	controls map[string]ledger.Verb // revoke or pause
 	holds    map[string]*hold
 	claims   map[string]claim
 	carriers map[string]string // object → id of the reservation that carries its hold
-	ended    []ended           // reservations that may be forgotten, oldest first
+	counters map[tally]*counter
+	repeats  map[rule]*repeats
+	alerts   []ledger.Alert
+	ended    []ended // reservations that may be forgotten, oldest first
 }
 
 type key struct {
-	frozen   bool
-	counters map[string]*counter // the key's own budgets
+	frozen bool
 }
 
-type shared struct {
-	ledger.Budget
-	counter
+// A tally is what one counter counts: a shared budget, or a budget of a key's own.
+type tally struct {
+	key, of, budget  string // key is empty for a shared budget
+	shared, observed bool
 }
 
-// A counter is one budget's amounts by window.
+func tallyOf(key string, e ledger.Entry) tally {
+	if e.Shared {
+		key = ""
+	}
+	return tally{key, e.Of, e.Budget, e.Shared, e.Observed}
+}
+
+// A counter is one budget's amounts by window, or by slot of a rolling one.
 type counter struct {
 	start, end int64 // of the newest window seen; windows never go back
 	cells      map[int64]*cell
+	told       int   // the highest alert threshold that was crossed
+	toldAt     int64 // in the window or slot of this start
+}
+
+// A rule is what repeats are kept for: an observed one counts apart.
+type rule struct {
+	id       string
+	observed bool
+}
+
+func ruleOf(r ledger.Repeat) rule { return rule{r.ID, r.Observed} }
+
+// repeats are the times at which a call that a repeat rule counts was admitted, the latest of them.
+type repeats struct {
+	times []time.Time
+	ends  time.Time // when none of them counts any more
 }
 
 type cell struct{ spent, held int64 }
@@ -89,7 +118,7 @@ func (l *Ledger) Open(_ context.Context, k ledger.Key) error {
 	defer l.mu.Unlock()
 	t := l.open(k.Tenant)
 	if t.keys[k.ID] == nil {
-		t.keys[k.ID] = &key{counters: map[string]*counter{}}
+		t.keys[k.ID] = &key{}
 	}
 	return nil
 }
@@ -99,8 +128,9 @@ func (l *Ledger) open(name string) *tenant {
 	t := l.tenants[name]
 	if t == nil {
 		t = &tenant{
-			keys: map[string]*key{}, shared: map[string]*shared{}, controls: map[string]ledger.Verb{},
+			keys: map[string]*key{}, shared: map[string]*ledger.Budget{}, controls: map[string]ledger.Verb{},
 			holds: map[string]*hold{}, claims: map[string]claim{}, carriers: map[string]string{},
+			counters: map[tally]*counter{}, repeats: map[rule]*repeats{},
 		}
 		for name, verb := range l.global {
 			t.controls[name] = verb
@@ -120,14 +150,15 @@ func (l *Ledger) SetBudget(_ context.Context, tenant string, b ledger.Budget) er
 	t := l.open(tenant)
 	old := t.shared[b.Name]
 	if old == nil {
-		b.Shared, b.Operations = true, slices.Clone(b.Operations)
-		t.shared[b.Name] = &shared{Budget: b}
+		b.Shared, b.Of, b.Observed = true, "", false
+		b.Operations, b.AlertAt = slices.Clone(b.Operations), slices.Clone(b.AlertAt)
+		t.shared[b.Name] = &b
 		return nil
 	}
-	if !ledger.SameCount(old.Budget, b) {
+	if !ledger.SameCount(*old, b) {
 		return ledger.ErrBudgetFixed
 	}
-	old.Limit = b.Limit
+	old.Limit, old.AlertAt = b.Limit, slices.Clone(b.AlertAt)
 	return nil
 }
 
@@ -139,7 +170,7 @@ func (l *Ledger) Budget(_ context.Context, tenant, name string) (ledger.Budget, 
 	if s == nil {
 		return ledger.Budget{}, ledger.ErrNoBudget
 	}
-	return s.Budget, nil
+	return *s, nil
 }
 
 // Balance returns the state of budgets for a key.
@@ -147,8 +178,7 @@ func (l *Ledger) Balance(_ context.Context, tenant, keyID string, budgets []ledg
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.open(tenant)
-	k := t.keys[keyID]
-	if k == nil {
+	if t.keys[keyID] == nil {
 		return nil, ledger.ErrNoKey
 	}
 	budgets, err := t.resolve(budgets)
@@ -157,9 +187,12 @@ func (l *Ledger) Balance(_ context.Context, tenant, keyID string, budgets []ledg
 	}
 	states := make([]ledger.State, len(budgets))
 	for i, b := range budgets {
-		if states[i], err = t.look(k, b, l.Now()); err != nil {
+		c := t.counter(tallyOf(keyID, ledger.Entry{Budget: b.Name, Shared: b.Shared, Of: b.Of, Observed: b.Observed}))
+		start, end, err := c.window(b, l.Now())
+		if err != nil {
 			return nil, err
 		}
+		states[i] = c.state(b, start, end)
 	}
 	return states, nil
 }
@@ -173,13 +206,18 @@ func (l *Ledger) Reserve(_ context.Context, r ledger.Request) (ledger.Hold, erro
 	if old := t.holds[r.ID]; old != nil {
 		return old.replay(r)
 	}
-	k, err := t.admit(r, now)
-	if err != nil {
+	if err := t.admit(r, now); err != nil {
 		return ledger.Hold{}, err
 	}
 	first, err := t.claimed(r, now)
 	if err != nil {
 		return ledger.Hold{}, err
+	}
+	var would []ledger.Shortfall
+	if r.Repeat != nil && first == nil {
+		if would, err = t.repeated(*r.Repeat, now); err != nil {
+			return ledger.Hold{}, err
+		}
 	}
 	if first != nil || r.Read {
 		r.Lines = ledger.CallsOnly(r.Lines)
@@ -187,12 +225,15 @@ func (l *Ledger) Reserve(_ context.Context, r ledger.Request) (ledger.Hold, erro
 	}
 	h := &hold{Hold: ledger.Hold{
 		Tenant: r.Tenant, ID: r.ID, Nonce: r.Nonce, Key: r.Key, Operation: r.Operation,
-		Phase: ledger.InFlight, Deadline: now.Add(r.Deadline), Memo: r.Memo,
+		Phase: ledger.InFlight, Deadline: now.Add(r.Deadline), Controls: slices.Clone(r.Controls), Memo: r.Memo, Would: would,
 	}, probing: r.Probing && first == nil}
-	if err := t.charge(k, h, r, now); err != nil {
+	if err := t.charge(h, r, now); err != nil {
 		return ledger.Hold{}, err
 	}
 	t.holds[r.ID] = h
+	if r.Repeat != nil && first == nil {
+		t.repeats[ruleOf(*r.Repeat)].add(*r.Repeat, now)
+	}
 	switch {
 	case first != nil:
 		return t.attach(h, first, now), nil
@@ -220,18 +261,18 @@ func (h *hold) answer() ledger.Hold {
 		return h.copy()
 	}
 	a := h.first.copy()
-	a.Attached, a.States = true, slices.Clone(h.States)
+	a.Attached, a.States, a.Would = true, slices.Clone(h.States), slices.Clone(h.Would)
 	return a
 }
 
 // admit refuses a key that may not call at all.
-func (t *tenant) admit(r ledger.Request, now time.Time) (*key, error) {
+func (t *tenant) admit(r ledger.Request, now time.Time) error {
 	k := t.keys[r.Key]
 	switch {
 	case k == nil:
-		return nil, &ledger.Denied{Code: reason.KeyUnknown, Name: r.Key}
+		return &ledger.Denied{Code: reason.KeyUnknown, Name: r.Key}
 	case !r.Expires.After(now):
-		return nil, &ledger.Denied{Code: reason.KeyExpired, Name: r.Key}
+		return &ledger.Denied{Code: reason.KeyExpired, Name: r.Key}
 	}
 	for _, want := range []struct {
 		verb ledger.Verb
@@ -239,14 +280,14 @@ func (t *tenant) admit(r ledger.Request, now time.Time) (*key, error) {
 	}{{ledger.Revoke, reason.KeyRevoked}, {ledger.Pause, reason.KeyPaused}} {
 		for _, name := range r.Controls {
 			if t.controls[name] == want.verb {
-				return nil, &ledger.Denied{Code: want.code, Name: name}
+				return &ledger.Denied{Code: want.code, Name: name}
 			}
 		}
 	}
 	if k.frozen {
-		return nil, &ledger.Denied{Code: reason.KeyFrozen, Name: r.Key}
+		return &ledger.Denied{Code: reason.KeyFrozen, Name: r.Key}
 	}
-	return k, nil
+	return nil
 }
 
 // claimed returns the reservation that a retry belongs to, if the vendor still remembers its key.
@@ -280,8 +321,49 @@ func (t *tenant) attach(h, first *hold, now time.Time) ledger.Hold {
 	return h.answer()
 }
 
+// repeated refuses a call that was admitted too often, or says that it would have been.
+func (t *tenant) repeated(rule ledger.Repeat, now time.Time) (would []ledger.Shortfall, err error) {
+	if err := rule.Valid(); err != nil {
+		return nil, err
+	}
+	seen := t.repeats[ruleOf(rule)]
+	if seen == nil {
+		seen = &repeats{}
+		t.repeats[ruleOf(rule)] = seen
+	}
+	in := seen.within(rule.Window, now)
+	if int64(len(in)) < rule.Most {
+		return nil, nil
+	}
+	short := []ledger.Shortfall{rule.Short(int64(len(in)), in[len(in)-int(rule.Most)])}
+	if rule.Observed {
+		return short, nil
+	}
+	return nil, &ledger.Denied{Code: reason.RepeatExceeded, Shortfalls: short}
+}
+
+// within are the times in the span that ends now. One that is still to come, since the clock went back, counts.
+func (r *repeats) within(window time.Duration, now time.Time) []time.Time {
+	i := 0
+	for i < len(r.times) && now.Sub(r.times[i]) >= window {
+		i++
+	}
+	return r.times[i:]
+}
+
+func (r *repeats) add(rule ledger.Repeat, now time.Time) {
+	if n := len(r.times); n > 0 && r.times[n-1].After(now) {
+		now = r.times[n-1] // the clock went back; times never do
+	}
+	r.times = append(r.times, now)
+	r.times = r.times[max(0, len(r.times)-ledger.MostRepeats):]
+	if ends := now.Add(rule.Window); ends.After(r.ends) {
+		r.ends = ends // a rule of a shorter window must not end what a longer one counts
+	}
+}
+
 // charge checks all of r's budgets and, when each covers it, holds. On error nothing has changed.
-func (t *tenant) charge(k *key, h *hold, r ledger.Request, now time.Time) error {
+func (t *tenant) charge(h *hold, r ledger.Request, now time.Time) error {
 	budgets, err := t.resolve(r.Budgets)
 	if err != nil {
 		return err
@@ -296,30 +378,15 @@ func (t *tenant) charge(k *key, h *hold, r ledger.Request, now time.Time) error 
 		saw = c.ID
 	}
 	moves := ledger.Moves(charges, h.parts, carrier.carried(), r.Object != "" && r.Object == h.Object)
-	var short []ledger.Shortfall
-	for i := range moves {
-		m := &moves[i]
-		if m.Kept {
-			continue
-		}
-		state, err := t.look(k, m.Of, now)
-		if err != nil {
-			return err
-		}
-		m.Start = state.Start.UnixMicro()
-		if !state.Reset.IsZero() {
-			m.End = state.Reset.UnixMicro()
-		}
-		standing := m.Standing(m.Start)
-		sum, err := cost.Add(state.Spent+state.Held-standing, m.Level())
-		if m.Level() > standing && (err != nil || sum > state.Limit) {
-			short = append(short, ledger.Shortfall{State: state, Need: m.Level() - standing})
-		}
+	short, would, err := t.shortfalls(moves, h.Key, now)
+	if err != nil {
+		return err
 	}
 	if len(short) > 0 {
 		return &ledger.Denied{Code: reason.BudgetExceeded, Shortfalls: short}
 	}
-	t.move(k, h, moves)
+	h.Would = append(h.Would, would...)
+	t.move(h, moves, now)
 	if r.Object != "" {
 		h.Object, h.saw = r.Object, saw
 	}
@@ -330,36 +397,87 @@ func (t *tenant) charge(k *key, h *hold, r ledger.Request, now time.Time) error 
 	return nil
 }
 
+// shortfalls gives each move its window, and finds the budgets that do not cover it: those that refuse it, and
+// those that would if they were not only observed.
+func (t *tenant) shortfalls(moves []ledger.Move, key string, now time.Time) (short, would []ledger.Shortfall, err error) {
+	for i := range moves {
+		m := &moves[i]
+		if m.Kept {
+			continue
+		}
+		c := t.counter(tallyOf(key, m.Entry))
+		if m.Start, m.End, err = c.window(m.Of, now); err != nil {
+			return nil, nil, err
+		}
+		state := c.state(m.Of, m.Start, m.End)
+		standing := m.Standing(m.Start)
+		sum, err := cost.Add(state.Spent+state.Held-standing, m.Level())
+		switch s := (ledger.Shortfall{State: state, Need: m.Level() - standing}); {
+		case m.Level() <= standing || err == nil && sum <= state.Limit:
+		case m.Observed:
+			would = append(would, s)
+		default:
+			short = append(short, s)
+		}
+	}
+	return short, would, nil
+}
+
 // move takes out of the books what the moves replace, and puts the new parts in.
-func (t *tenant) move(k *key, h *hold, moves []ledger.Move) {
+func (t *tenant) move(h *hold, moves []ledger.Move, now time.Time) {
 	h.parts = nil
 	for _, m := range moves {
+		c := t.counter(tallyOf(h.Key, m.Entry))
 		if !m.Kept {
-			t.counter(k, m.Budget, m.Shared).roll(m.Start, m.End)
+			c.roll(m.Start, m.End, ledger.Lookback(m.Of))
 		}
 		for _, e := range m.Old {
-			c := t.cell(k, e)
-			c.spent, c.held = c.spent-e.Booked, c.held-e.Held
+			c.add(e.Start, -e.Booked, -e.Held)
 		}
-		c := t.cell(k, m.Entry)
-		c.spent, c.held = c.spent+m.Booked, c.held+m.Held
+		c.add(m.Start, m.Booked, m.Held)
 		h.parts = append(h.parts, m.Part)
 	}
-	h.States = t.states(k, h)
+	h.States = t.states(h)
+	t.alert(h, now)
 }
 
 // states are the budgets of h as they stand, one for each of its entries.
-func (t *tenant) states(k *key, h *hold) []ledger.State {
+func (t *tenant) states(h *hold) []ledger.State {
 	states := make([]ledger.State, len(h.parts))
 	for i, p := range h.parts {
-		c := t.cell(k, p.Entry)
-		states[i] = ledger.State{Budget: p.Of, Spent: c.spent, Held: c.held, Start: time.UnixMicro(p.Start)}
-		if p.End != 0 {
-			states[i].Reset = time.UnixMicro(p.End)
+		c := t.counter(tallyOf(h.Key, p.Entry))
+		start, end := p.Start, p.End
+		if p.Of.Window.Rolls() > 0 {
+			start, end = c.start, c.end
 		}
+		states[i] = c.state(p.Of, start, end)
 	}
 	return states
 }
+
+// alert stores the thresholds that h has crossed, each once in a window.
+func (t *tenant) alert(h *hold, now time.Time) {
+	for i, p := range h.parts {
+		c, s := t.counter(tallyOf(h.Key, p.Entry)), h.States[i]
+		if c.toldAt < c.start-ledger.Lookback(p.Of) {
+			c.told = 0
+		}
+		if p.Start < c.start-ledger.Lookback(p.Of) {
+			continue // of a window that is over
+		}
+		for _, percent := range ledger.Crossed(s, c.told) {
+			n := tallyOf(h.Key, p.Entry)
+			t.alerts = append(t.alerts, ledger.Alert{
+				ID: fmt.Sprintf("%q %q %q %t %d %d", n.key, n.of, n.budget, n.observed, c.start, percent), Key: n.key, State: s, Percent: percent, At: now,
+			})
+			t.alerts = t.alerts[max(0, len(t.alerts)-mostAlerts):]
+			c.told, c.toldAt = percent, c.start
+		}
+	}
+}
+
+// mostAlerts is how many alerts of a tenant wait to be acknowledged.
+const mostAlerts = 10_000
 
 // carrier returns the pending reservation of the same key that carries an object's hold, or nil. One that is in
 // flight or in doubt gives no credit: what it will cost is open, so both levels are held.
@@ -399,73 +517,79 @@ func (t *tenant) resolve(budgets []ledger.Budget) ([]ledger.Budget, error) {
 		if row == nil {
 			return nil, &ledger.Denied{Code: reason.BudgetMissing, Name: b.Name}
 		}
-		out[i] = ledger.Lower(row.Budget, b)
+		out[i] = ledger.Lower(*row, b)
 	}
 	return out, nil
 }
 
-// look returns a budget's state in the window that holds now. It changes nothing: only a call that is admitted
-// enters a new window.
-func (t *tenant) look(k *key, b ledger.Budget, now time.Time) (ledger.State, error) {
-	c := t.counter(k, b.Name, b.Shared)
-	start, end, err := ledger.Window(b, now)
-	if err != nil {
-		return ledger.State{}, err
+// window is where a call is counted now. When the clock went back, the newer window stands.
+func (c *counter) window(b ledger.Budget, now time.Time) (start, end int64, err error) {
+	if start, end, err = ledger.Window(b, now); err == nil && start < c.start {
+		return c.start, c.end, nil
 	}
-	if start < c.start {
-		start, end = c.start, c.end // the clock went back; the newer window stands
+	return start, end, err
+}
+
+// state adds up what counts in the window, or in the slot of a rolling one and those before it that still count.
+func (c *counter) state(b ledger.Budget, start, end int64) ledger.State {
+	since := start - ledger.Lookback(b)
+	s := ledger.State{Budget: b, Start: time.UnixMicro(since)}
+	first := end
+	for at, cell := range c.cells {
+		if at < since || at > start || cell.spent == 0 && cell.held == 0 {
+			continue
+		}
+		s.Spent, s.Held = s.Spent+cell.spent, s.Held+cell.held
+		first = min(first, at+end-start)
 	}
-	state := ledger.State{Budget: b, Start: time.UnixMicro(start)}
 	if end != 0 {
-		state.Reset = time.UnixMicro(end)
+		s.Reset = ledger.Reset(b, first)
 	}
-	if cell := c.cells[start]; cell != nil {
-		state.Spent, state.Held = cell.spent, cell.held
-	}
-	return state, nil
+	return s
 }
 
 // roll enters a window, and when it is new forgets old ones in which nothing is held.
-func (c *counter) roll(start, end int64) {
+func (c *counter) roll(start, end, lookback int64) {
 	if start <= c.start && c.end == end {
 		return
 	}
-	for s, cell := range c.cells {
-		if s < c.start && cell.held == 0 {
-			delete(c.cells, s)
+	for at, cell := range c.cells {
+		if at < start-lookback && at < c.start && cell.held == 0 {
+			delete(c.cells, at)
 		}
 	}
 	c.start, c.end = start, end
 }
 
-func (t *tenant) counter(k *key, name string, isShared bool) *counter {
-	if isShared {
-		return &t.shared[name].counter
-	}
-	c := k.counters[name]
+// counter returns that of n, made when new.
+func (t *tenant) counter(n tally) *counter {
+	c := t.counters[n]
 	if c == nil {
-		c = &counter{}
-		k.counters[name] = c
+		c = &counter{cells: map[int64]*cell{}}
+		t.counters[n] = c
 	}
 	return c
 }
 
-// cell returns the amounts in the window of e.
-func (t *tenant) cell(k *key, e ledger.Entry) *cell {
-	c := t.counter(k, e.Budget, e.Shared)
-	if c.cells == nil {
-		c.cells = map[int64]*cell{}
+// add changes the amounts in a window.
+func (c *counter) add(start, spent, held int64) {
+	at := c.cells[start]
+	if at == nil {
+		at = &cell{}
+		c.cells[start] = at
 	}
-	if c.cells[e.Start] == nil {
-		c.cells[e.Start] = &cell{}
-	}
-	return c.cells[e.Start]
+	at.spent, at.held = at.spent+spent, at.held+held
 }
 
 // end lets a reservation be forgotten after retention.
 func (t *tenant) end(id string, now time.Time) { t.ended = append(t.ended, ended{id, now}) }
 
 func (t *tenant) forget(now time.Time) {
+	for id, r := range t.repeats {
+		if !r.ends.After(now) {
+			delete(t.repeats, id)
+		}
+	}
 	for len(t.ended) > 0 && now.Sub(t.ended[0].at) > retention {
 		id := t.ended[0].id
 		t.ended = t.ended[1:]
@@ -490,7 +614,8 @@ func (h *hold) copy() ledger.Hold {
 }
 
 func clone(h ledger.Hold) ledger.Hold {
-	h.Entries, h.States = slices.Clone(h.Entries), slices.Clone(h.States)
+	h.Entries, h.States, h.Would = slices.Clone(h.Entries), slices.Clone(h.States), slices.Clone(h.Would)
+	h.Controls, h.Adjustments = slices.Clone(h.Controls), slices.Clone(h.Adjustments)
 	return h
 }
 
@@ -502,6 +627,7 @@ func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, er
 	name, _ := c.Name()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.tell(c)
 	var report ledger.Report
 	if c.Tenant == "" {
 		turn(l.global, name, c.Verb)
@@ -531,5 +657,36 @@ func turn(controls map[string]ledger.Verb, name string, verb ledger.Verb) {
 		delete(controls, name)
 	default:
 		controls[name] = verb
+	}
+}
+
+// Watch tells of controls. One that comes while tell is a thousand behind is lost, as the contract allows.
+func (l *Ledger) Watch(ctx context.Context, tell func(ledger.Control)) error {
+	heard := make(chan ledger.Control, 1000)
+	l.mu.Lock()
+	l.watchers[heard] = true
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.watchers, heard)
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case c := <-heard:
+			tell(c)
+		}
+	}
+}
+
+// tell passes a control on to whoever watches.
+func (l *Ledger) tell(c ledger.Control) {
+	for heard := range l.watchers {
+		select {
+		case heard <- c:
+		default:
+		}
 	}
 }

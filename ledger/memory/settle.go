@@ -26,11 +26,13 @@ func (l *Ledger) Raise(_ context.Context, h ledger.Hold, r ledger.Request) (ledg
 	case rec.Object != "" && r.Object != "" && rec.Object != r.Object:
 		return h, fmt.Errorf("ledger: reservation %s moves another object", h.ID)
 	}
-	k, err := t.admit(r, now)
-	if err != nil {
+	if err := t.admit(r, now); err != nil {
 		return h, err
 	}
-	if err := t.charge(k, rec, r, now); err != nil {
+	would := rec.Would
+	rec.Would = nil
+	if err := t.charge(rec, r, now); err != nil {
+		rec.Would = would
 		return h, err
 	}
 	rec.raised, rec.probing, rec.Memo = true, false, r.Memo
@@ -73,6 +75,11 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		return t.receipt(rec, false), rec.same(booked)
 	}
 	over := t.book(rec, booked, held)
+	if over {
+		t.keys[rec.Key].frozen = true
+		rec.States = t.states(rec)
+		t.alert(rec, now)
+	}
 	rec.Phase = s.Phase
 	t.carry(rec, s, now)
 	if rec.Phase == ledger.Settled {
@@ -94,6 +101,9 @@ func (t *tenant) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt,
 
 func (h *hold) same(booked []int64) error {
 	for i, e := range h.parts {
+		for _, a := range h.Adjustments {
+			booked[i] += a.Deltas[i]
+		}
 		if e.Booked != booked[i] {
 			return ledger.ErrSettled
 		}
@@ -101,18 +111,13 @@ func (h *hold) same(booked []int64) error {
 	return nil
 }
 
-// book moves each entry to its new amounts and freezes the key when the vendor took more than was reserved.
+// book moves each entry to its new amounts, and reports whether one of them is more than what stood there.
 func (t *tenant) book(rec *hold, booked, held []int64) (over bool) {
 	for i := range rec.parts {
 		e := &rec.parts[i].Entry
 		over = over || booked[i]+held[i] > e.Booked+e.Held
-		c := t.cell(t.keys[rec.Key], *e)
-		c.spent += booked[i] - e.Booked
-		c.held += held[i] - e.Held
+		t.counter(tallyOf(rec.Key, *e)).add(e.Start, booked[i]-e.Booked, held[i]-e.Held)
 		e.Booked, e.Held = booked[i], held[i]
-	}
-	if over {
-		t.keys[rec.Key].frozen = true
 	}
 	return over
 }
@@ -139,7 +144,7 @@ func (t *tenant) carry(rec *hold, s ledger.Settlement, now time.Time) {
 // absorb gives back what another reservation holds for the object of one that has told the object's level.
 func (t *tenant) absorb(carrier *hold, now time.Time) {
 	for _, p := range carrier.parts {
-		t.cell(t.keys[carrier.Key], p.Entry).held -= p.Held
+		t.counter(tallyOf(carrier.Key, p.Entry)).add(p.Start, 0, -p.Held)
 	}
 	t.drop(carrier)
 	t.absorbed(carrier, now)
@@ -154,7 +159,47 @@ func (t *tenant) drop(rec *hold) {
 
 // receipt reports the budgets of rec as they stand.
 func (t *tenant) receipt(rec *hold, over bool) ledger.Receipt {
-	return ledger.Receipt{Over: over, States: t.states(t.keys[rec.Key], rec)}
+	return ledger.Receipt{Over: over, States: t.states(rec)}
+}
+
+// Adjust corrects what a settled reservation has cost.
+func (l *Ledger) Adjust(_ context.Context, tenant, id string, a ledger.Adjustment) (ledger.Receipt, error) {
+	if err := a.Valid(); err != nil {
+		return ledger.Receipt{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, now := l.open(tenant), l.Now()
+	rec := t.holds[id]
+	switch {
+	case rec == nil || rec.Phase == ledger.Released && len(rec.parts) == 0:
+		return ledger.Receipt{}, ledger.ErrNoHold
+	case rec.Phase != ledger.Settled && rec.Phase != ledger.Released:
+		return ledger.Receipt{}, ledger.ErrOpen
+	}
+	booked, strays, err := ledger.Amounts(rec.copy().Entries, a.Actual)
+	if err != nil || len(strays) > 0 {
+		return ledger.Receipt{States: t.states(rec), Strays: strays}, err
+	}
+	if i := slices.IndexFunc(rec.Adjustments, func(o ledger.Adjustment) bool { return o.ID == a.ID }); i >= 0 {
+		if !slices.Equal(rec.Adjustments[i].Actual, a.Actual) {
+			return t.receipt(rec, false), ledger.ErrAdjusted
+		}
+		return t.receipt(rec, false), nil
+	}
+	if len(rec.Adjustments) == ledger.MostAdjustments {
+		return t.receipt(rec, false), fmt.Errorf("ledger: reservation %s has %d adjustments, the most it can have", id, ledger.MostAdjustments)
+	}
+	a.At, a.Actual, a.Deltas = now, slices.Clone(a.Actual), make([]int64, len(booked))
+	for i, p := range rec.parts {
+		a.Deltas[i] = booked[i] - p.Booked
+	}
+	rec.Adjustments = append(rec.Adjustments, a)
+	rec.Phase = ledger.Settled
+	over := t.book(rec, booked, make([]int64, len(booked)))
+	rec.States = t.states(rec)
+	t.alert(rec, now)
+	return t.receipt(rec, over), nil
 }
 
 // Release gives a hold back.
@@ -227,6 +272,41 @@ func (l *Ledger) InDoubt(_ context.Context, tenant string) ([]ledger.Hold, error
 	}
 	slices.SortFunc(holds, func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) })
 	return holds, nil
+}
+
+// Unsettled lists the holds that are open.
+func (l *Ledger) Unsettled(_ context.Context, tenant string, names ...string) ([]ledger.Hold, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var holds []ledger.Hold
+	for _, h := range l.open(tenant).holds {
+		open := h.Phase == ledger.InFlight || h.Phase == ledger.Pending || h.Phase == ledger.Doubt
+		if open && h.stoppedBy(names) {
+			holds = append(holds, h.copy())
+		}
+	}
+	slices.SortFunc(holds, func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) })
+	return holds, nil
+}
+
+func (h *hold) stoppedBy(names []string) bool {
+	return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(h.Controls, n) })
+}
+
+// Alerts lists the crossings that were not acknowledged.
+func (l *Ledger) Alerts(_ context.Context, tenant string) ([]ledger.Alert, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.open(tenant).alerts), nil
+}
+
+// Acknowledge forgets alerts.
+func (l *Ledger) Acknowledge(_ context.Context, tenant string, ids ...string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.open(tenant)
+	t.alerts = slices.DeleteFunc(t.alerts, func(a ledger.Alert) bool { return slices.Contains(ids, a.ID) })
+	return nil
 }
 
 // Find returns one hold.

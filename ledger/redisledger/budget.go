@@ -28,6 +28,8 @@ type budgetArgs struct {
 	Spec  string `json:"spec"`
 	Limit string `json:"limit"`
 	Rev   string `json:"rev"`
+
+	Alerts string `json:"alerts"` // JSON; empty for none
 }
 
 // SetBudget makes or revises a shared budget. A reserve that starts afterwards is checked against it in every
@@ -37,7 +39,7 @@ func (l *Ledger) SetBudget(ctx context.Context, t string, b ledger.Budget) error
 		return err
 	}
 	key := tenant(t).budget(b.Name)
-	args := budgetArgs{Spec: encode(b), Limit: digits(b.Limit), Rev: nonce()}
+	args := budgetArgs{Spec: encode(b), Limit: digits(b.Limit), Rev: nonce(), Alerts: percents(b.AlertAt)}
 	for range tries {
 		got, err := l.run(ctx, setBudgetScript, []string{key}, args)
 		if err != nil || got.status == "ok" {
@@ -49,7 +51,7 @@ func (l *Ledger) SetBudget(ctx context.Context, t string, b ledger.Budget) error
 		}
 		// Written by another version, perhaps, and the same all the same.
 		args.Spec = got.word()
-		old, err := parseSpec(b.Name, args.Spec, "0", "-")
+		old, err := parseSpec(b.Name, args.Spec, "0", "-", "")
 		if err != nil {
 			return err
 		}
@@ -60,28 +62,40 @@ func (l *Ledger) SetBudget(ctx context.Context, t string, b ledger.Budget) error
 	return errBusy
 }
 
-// encode writes what a shared budget counts; its name is the row's and its limit a field of its own.
+// encode writes what a shared budget counts; its name is the row's, and what can be revised has fields of its own.
 func encode(b ledger.Budget) string {
-	b.Name, b.Limit, b.Shared = "", 0, false
-	text, _ := json.Marshal(budget(b)) // strings only: cannot fail
+	b.Name, b.Limit, b.AlertAt, b.Shared, b.Of, b.Observed = "", 0, nil, false, "", false
+	text, _ := json.Marshal(stored(b)) // strings only: cannot fail
+	return string(text)
+}
+
+// percents writes the thresholds of a shared budget.
+func percents(list []int) string {
+	if len(list) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(list) // numbers only: cannot fail
 	return string(text)
 }
 
 // parseSpec reads a row. What cannot be read is an error, never an empty budget.
-func parseSpec(name, text, limit, rev string) (spec, error) {
+func parseSpec(name, text, limit, rev, alerts string) (spec, error) {
 	var b budget
-	if err := json.Unmarshal([]byte(text), &b); err != nil {
-		return spec{}, fmt.Errorf("%w: %s: damaged row", errUnread, name)
+	err := json.Unmarshal([]byte(text), &b)
+	if err == nil && alerts != "" {
+		err = json.Unmarshal([]byte(alerts), &b.AlertAt)
 	}
-	var err error
-	if b.Limit, err = strconv.ParseInt(limit, 10, 64); err != nil || rev == "" {
+	if err == nil {
+		b.Limit, err = strconv.ParseInt(limit, 10, 64)
+	}
+	if err != nil || rev == "" {
 		return spec{}, fmt.Errorf("%w: %s: damaged row", errUnread, name)
 	}
 	b.Name, b.Shared = name, true
-	if err := ledger.Budget(b).Valid(); err != nil {
+	if err := b.load().Valid(); err != nil {
 		return spec{}, fmt.Errorf("%w: %w", errUnread, err)
 	}
-	return spec{ledger.Budget(b), rev}, nil
+	return spec{b.load(), rev}, nil
 }
 
 // Budget returns a shared budget, or ErrNoBudget.
@@ -101,7 +115,7 @@ func (l *Ledger) load(ctx context.Context, t string, names []string) ([]spec, er
 	cmds, err := within(ctx, l.timeout, func(ctx context.Context) ([]redis.Cmder, error) {
 		return l.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for _, name := range names {
-				pipe.HMGet(ctx, tenant(t).budget(name), "spec", "limit", "rev")
+				pipe.HMGet(ctx, tenant(t).budget(name), "spec", "limit", "rev", "alerts")
 			}
 			return nil
 		})
@@ -112,7 +126,7 @@ func (l *Ledger) load(ctx context.Context, t string, names []string) ([]spec, er
 	specs := make([]spec, len(names))
 	for i, cmd := range cmds {
 		row, ok := cmd.(*redis.SliceCmd)
-		if !ok || len(row.Val()) != 3 {
+		if !ok || len(row.Val()) != 4 {
 			return nil, fmt.Errorf("%w: %w", errUnread, errReply)
 		}
 		text, found := row.Val()[0].(string)
@@ -121,7 +135,8 @@ func (l *Ledger) load(ctx context.Context, t string, names []string) ([]spec, er
 		}
 		limit, _ := row.Val()[1].(string)
 		rev, _ := row.Val()[2].(string)
-		if specs[i], err = parseSpec(names[i], text, limit, rev); err != nil {
+		alerts, _ := row.Val()[3].(string)
+		if specs[i], err = parseSpec(names[i], text, limit, rev, alerts); err != nil {
 			return nil, err
 		}
 	}
@@ -195,6 +210,7 @@ type stateArgs struct {
 	Name  string `json:"name"`
 	Start string `json:"start"`
 	Stop  string `json:"stop"`
+	Back  string `json:"back"` // how far before Start amounts count
 }
 
 // Balance returns the state of budgets for a key.
@@ -242,8 +258,8 @@ func (l *Ledger) balanceArgs(p *plan, budgets []ledger.Budget) ([]string, balanc
 		if err != nil {
 			return nil, a, err
 		}
-		row, name := place(t, p.Key, ledger.Entry{Budget: b.Name, Shared: b.Shared}, keys)
-		a.Parts = append(a.Parts, stateArgs{row, name, digits(start), digits(end)})
+		row, name := place(t, p.Key, ledger.Entry{Budget: b.Name, Shared: b.Shared, Of: b.Of, Observed: b.Observed}, keys)
+		a.Parts = append(a.Parts, stateArgs{row, name, digits(start), digits(end), back(b)})
 	}
 	return keys.keys, a, nil
 }

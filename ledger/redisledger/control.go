@@ -2,6 +2,7 @@ package redisledger
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ func (l *Ledger) Open(ctx context.Context, k ledger.Key) error {
 		return err
 	}
 	a := openArgs{
-		Now: l.clock(), Expires: digits(k.Expires.UnixMicro()), Retention: digits(keepClaimed.Microseconds()),
+		Now: l.clock(), Expires: digits(k.Expires.UnixMicro()), Retention: digits(max(keepClaimed, l.retain).Microseconds()),
 		Globals: globals(got.fields()),
 	}
 	t := tenant(k.Tenant)
@@ -67,11 +68,14 @@ func (l *Ledger) Open(ctx context.Context, k ledger.Key) error {
 	return got.expect("ok")
 }
 
+// controlField begins the fields of a row of controls that hold a verb.
+const controlField = "c:"
+
 // globals are the global controls in the fields of their row.
 func globals(m map[string]string) []globalArgs {
 	list := []globalArgs{}
 	for field, verb := range m {
-		if name, ok := strings.CutPrefix(field, "c:"); ok {
+		if name, ok := strings.CutPrefix(field, controlField); ok {
 			list = append(list, globalArgs{name, verb, m["g:"+name]})
 		}
 	}
@@ -87,11 +91,16 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 	name, _ := c.Name()
 	a := controlArgs{Name: name, Verb: string(c.Verb), Reason: c.Reason, Nonce: nonce(), Key: c.Key != "", Global: c.Tenant == ""}
 	if a.Global {
-		return l.controlAll(ctx, a)
+		report, err := l.controlAll(ctx, a)
+		if partial := (*ledger.PartialError)(nil); err == nil || errors.As(err, &partial) {
+			l.publish(ctx, c)
+		}
+		return report, err
 	}
 	if _, err := l.control(ctx, tenant(c.Tenant).controls(), tenant(c.Tenant).key(c.Key), a); err != nil {
 		return ledger.Report{}, err
 	}
+	l.publish(ctx, c)
 	return ledger.Report{Tenants: []string{c.Tenant}}, nil
 }
 

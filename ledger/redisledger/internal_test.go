@@ -38,7 +38,7 @@ func TestAnUnknownReplyIsAnError(t *testing.T) {
 	if _, err := decode(nil, errors.New("down")); err == nil {
 		t.Error("an error was swallowed")
 	}
-	for _, words := range [][]string{{}, {"x"}, {"-1"}, {"1", "2", "3", "4"}, {"2", "1", "1", "1", "1"}, {"1", "1", "1", "1", "nan"}, {"9223372036854775807"}} {
+	for _, words := range [][]string{{}, {"x"}, {"-1"}, {"1", "2", "3", "4", "5", "6"}, {"2", "1", "1", "1", "1", "1", "1"}, {"1", "1", "1", "1", "1", "1", "nan"}, {"9223372036854775807"}} {
 		r := &reply{status: "ok", rest: words}
 		if r.windows(); r.err() == nil {
 			t.Errorf("%v was taken for windows", words)
@@ -51,7 +51,7 @@ func TestAnUnknownReplyIsAnError(t *testing.T) {
 }
 
 func TestADamagedRecordIsNeverTakenForAnEmptyOne(t *testing.T) {
-	good := map[string]string{"p": "in_flight", "n": "n", "d": "5", "v": "1", "f": `{"op":"a.b","b":[{"m":"fee","w":"day","l":"7"}]}`, "e": "1 2 3 0 0;"}
+	good := map[string]string{"p": "in_flight", "n": "n", "d": "5", "v": "1", "f": `{"op":"a.b","b":[{"m":"fee","w":"day","l":"7"}]}`, "e": "1 2 3 0 0 0;"}
 	if r, err := unpack("t", "id", good); err != nil || len(r.Entries) != 1 || r.Entries[0].Held != 3 || r.parts[0].Of.Limit != 7 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -1,6 +1,11 @@
 package redisledger
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/keybrake/keybrake-go/ledger"
+)
 
 // All key names are made here. Those of a tenant share one hash tag, so that a script never crosses a slot of a
 // cluster; the global ones have a tag that no tenant can have.
@@ -10,11 +15,17 @@ import "strings"
 //	kb:{acme}:r:ID       hash    a reservation
 //	kb:{acme}:c:ID       hash    an idempotency claim; expires with the vendor's memory
 //	kb:{acme}:o:OBJECT   string  the reservation that carries an object's hold
+//	kb:{acme}:n:ID       list    the times of a repeat rule, the newest thousand; expires with its window
+//	kb:{acme}:n?:ID      list    the same of one that is only observed
 //	kb:{acme}:open       zset    reservations in flight by deadline, and in doubt
+//	kb:{acme}:pending    zset    pending reservations by deadline
 //	kb:{acme}:controls   hash    revokes and pauses
+//	kb:{acme}:alerts     zset    alerts that wait to be acknowledged, in order; the newest ten thousand
+//	kb:{acme}:alerttexts hash    what they say
 //	kb:{acme}:none       -       stands in KEYS for what a call does not need; never written
 //	kb:{*}:controls      hash    the controls that bind every tenant
 //	kb:{*}:tenants       set     the registry of tenants
+//	kb:controls          channel controls as they are made, for Watch
 type tenant string
 
 func (t tenant) name(kind string) string { return "kb:{" + tag(string(t)) + "}:" + kind }
@@ -25,14 +36,44 @@ func (t tenant) record(id string) string   { return t.name("r:" + id) }
 func (t tenant) claim(id string) string    { return t.name("c:" + id) }
 func (t tenant) object(id string) string   { return t.name("o:" + id) }
 func (t tenant) open() string              { return t.name("open") }
+func (t tenant) pending() string           { return t.name("pending") }
+func (t tenant) alerts() string            { return t.name("alerts") }
+func (t tenant) alertTexts() string        { return t.name("alerttexts") }
 func (t tenant) controls() string          { return t.name("controls") }
 func (t tenant) none() string              { return t.name("none") }
+
+// repeats is where the times of a repeat rule are. An observed one counts apart.
+func (t tenant) repeats(r ledger.Repeat) string {
+	if r.Observed {
+		return t.name("n?:" + r.ID)
+	}
+	return t.name("n:" + r.ID)
+}
 
 const (
 	globalControls = "kb:{*}:controls"
 	registry       = "kb:{*}:tenants"
 	checkRow       = "kb:{*}:check"
+	channel        = "kb:controls"
 )
+
+// counter is what e is counted under in its row: no two budgets of a key have the same. A name that begins as a mark
+// does is marked itself.
+func counter(e ledger.Entry) string {
+	name := e.Budget
+	switch {
+	case e.Shared:
+		name = "" // the row is the budget's own
+	case e.Of != "":
+		name = "@" + strconv.Itoa(len(e.Of)) + ":" + e.Of + name
+	case name != "" && strings.Contains("@?=", name[:1]):
+		name = "=" + name
+	}
+	if e.Observed {
+		return "?" + name
+	}
+	return name
+}
 
 // tag writes a tenant's name so that it can stand in a hash tag: letters, digits, dot, underscore and hyphen as
 // they are, every other byte as %XX. No two names have the same tag, none is empty, and none holds a brace.

@@ -39,6 +39,10 @@ type Options struct {
 	// their steps. Default: one second.
 	Timeout time.Duration
 
+	// Remember is for how long a finished reservation that has cost money is kept, so that [Ledger.Adjust] finds it. One
+	// that has not is kept for a day, and with an idempotency key for 31 days. Default: 31 days.
+	Remember time.Duration
+
 	// Now replaces the server's clock, for tests. Default: Redis TIME, one clock for all processes.
 	Now func() time.Time
 }
@@ -48,6 +52,7 @@ type Options struct {
 type Ledger struct {
 	rdb     redis.UniversalClient
 	timeout time.Duration
+	retain  time.Duration
 	now     func() time.Time
 	ahead   atomic.Int64 // by how many microseconds the server's clock was ahead of ours when last seen
 	specs   sync.Map     // key name of a shared budget → spec
@@ -59,9 +64,12 @@ func New(rdb redis.UniversalClient, o *Options) *Ledger {
 	if o == nil {
 		o = &Options{}
 	}
-	l := &Ledger{rdb: rdb, timeout: o.Timeout, now: o.Now}
+	l := &Ledger{rdb: rdb, timeout: o.Timeout, retain: o.Remember, now: o.Now}
 	if l.timeout <= 0 {
 		l.timeout = time.Second
+	}
+	if l.retain <= 0 {
+		l.retain = 31 * 24 * time.Hour
 	}
 	return l
 }

@@ -40,7 +40,7 @@ func (l *Ledger) InDoubt(ctx context.Context, t string) ([]ledger.Hold, error) {
 		if err := got.expect("ok"); err != nil {
 			return nil, err
 		}
-		more, err := l.readAll(ctx, t, got.rest)
+		more, err := l.readAll(ctx, t, got.rest, ledger.InFlight, ledger.Doubt)
 		if err != nil {
 			return nil, err
 		}
@@ -52,8 +52,8 @@ func (l *Ledger) InDoubt(ctx context.Context, t string) ([]ledger.Hold, error) {
 	}
 }
 
-// readAll reads those of ids that still need a look.
-func (l *Ledger) readAll(ctx context.Context, t string, ids []string) ([]ledger.Hold, error) {
+// readAll reads those of ids that are still in one of phases.
+func (l *Ledger) readAll(ctx context.Context, t string, ids []string, phases ...ledger.Phase) ([]ledger.Hold, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -78,11 +78,64 @@ func (l *Ledger) readAll(ctx context.Context, t string, ids []string) ([]ledger.
 		if err != nil && !errors.Is(err, ledger.ErrNoHold) {
 			return nil, err
 		}
-		if rec.Phase == ledger.InFlight || rec.Phase == ledger.Doubt {
+		if slices.Contains(phases, rec.Phase) {
 			holds = append(holds, rec.Hold)
 		}
 	}
 	return holds, nil
+}
+
+// Unsettled lists the holds of a tenant that are open: in flight, pending or in doubt, oldest first. The list is no
+// snapshot, but a hold that is open all the while is in it: those that become pending are looked at last.
+func (l *Ledger) Unsettled(ctx context.Context, t string, names ...string) ([]ledger.Hold, error) {
+	var holds []ledger.Hold
+	seen := map[string]bool{}
+	for _, index := range []string{tenant(t).open(), tenant(t).pending()} {
+		err := l.scan(ctx, index, func(ids []string) error {
+			ids = slices.DeleteFunc(ids, func(id string) bool { return seen[id] })
+			recs, err := l.readAll(ctx, t, ids, ledger.InFlight, ledger.Pending, ledger.Doubt)
+			for _, h := range recs {
+				if !seen[h.ID] && (len(names) == 0 || slices.ContainsFunc(h.Controls, func(n string) bool { return slices.Contains(names, n) })) {
+					holds = append(holds, h)
+				}
+				seen[h.ID] = true
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(holds, func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) })
+	return holds, nil
+}
+
+// scan reads the members of a zset in steps. One that is there all the while is among them, perhaps twice.
+func (l *Ledger) scan(ctx context.Context, key string, each func(members []string) error) error {
+	type step struct {
+		members []string // and the score of each
+		cursor  uint64
+	}
+	var at step
+	for {
+		next, err := within(ctx, l.timeout, func(ctx context.Context) (step, error) {
+			members, cursor, err := l.rdb.ZScan(ctx, key, at.cursor, "", page).Result()
+			return step{members, cursor}, err
+		})
+		if err != nil {
+			return err
+		}
+		var ids []string
+		for i := 0; i < len(next.members); i += 2 {
+			ids = append(ids, next.members[i])
+		}
+		if err := each(ids); err != nil {
+			return err
+		}
+		if at = next; at.cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // Find returns one hold by its reservation id, or ErrNoHold. States are not filled in.
@@ -98,7 +151,7 @@ func (l *Ledger) states(ctx context.Context, rec record) ([]ledger.State, error)
 	keys := newRows(t.record(rec.ID))
 	for _, p := range rec.parts {
 		row, name := place(t, rec.Key, p.Entry, keys)
-		a.Parts = append(a.Parts, stateArgs{row, name, digits(p.Start), digits(p.End)})
+		a.Parts = append(a.Parts, stateArgs{row, name, digits(p.Start), digits(p.End), back(p.Of)})
 	}
 	got, err := l.run(ctx, statesScript, keys.keys, a)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 // attempts of a retry, are kept for as long as a client may send their reserve again. An open one has no expiry.
 const (
 	keepClaimed = 31 * 24 * time.Hour
-	keepPlain   = 24 * time.Hour
+	keepPlain   = 24 * time.Hour // unless it booked money: then [Options.Remember], if that is longer
 	keepCounted = time.Minute
 )
 
@@ -25,6 +26,8 @@ const (
 //
 //	p phase · n nonce · k key · d deadline · o object · m memo · c claim · of the reservation it attached to
 //	f operation and budgets, JSON · l layout of e · e parts, see record.lua · v version, raised by every change
+//	cs controls, JSON · al thresholds for alerts, see alert.lua · w what was only observed to be refused, see reserve.lua
+//	adj adjustments, a line each: when, and JSON · b what was booked in each part before the first of them
 //	saw the pending reservation that carried the object · ru until when a retry may run
 //	attached, raised, probing, void: present or not; void: given back, so that its claim counts no more
 type record struct {
@@ -33,6 +36,7 @@ type record struct {
 	version, claim string
 	of             string
 	fixed          string
+	would          string
 }
 
 // fixed is what of a record never changes between charges.
@@ -46,19 +50,33 @@ type fixed struct {
 type budget struct {
 	Name       string         `json:"n,omitempty"`
 	Shared     bool           `json:"s,omitempty"`
+	Of         string         `json:"of,omitempty"`
+	Observed   bool           `json:"ob,omitempty"`
 	Meter      cost.Meter     `json:"m"`
 	Currency   cost.Currency  `json:"c,omitempty"`
 	Limit      int64          `json:"l,omitempty,string"`
 	Window     cost.Window    `json:"w"`
 	Zone       string         `json:"z,omitempty"`
 	Operations []cost.Pattern `json:"o,omitempty"`
+	AlertAt    []int          `json:"a,omitempty"`
+}
+
+func stored(b ledger.Budget) budget {
+	return budget{b.Name, b.Shared, b.Of, b.Observed, b.Meter, b.Currency, b.Limit, b.Window, b.Zone, b.Operations, b.AlertAt}
+}
+
+func (b budget) load() ledger.Budget {
+	return ledger.Budget{
+		Name: b.Name, Shared: b.Shared, Of: b.Of, Observed: b.Observed, Meter: b.Meter, Currency: b.Currency, Limit: b.Limit,
+		Window: b.Window, Zone: b.Zone, Operations: b.Operations, AlertAt: b.AlertAt,
+	}
 }
 
 // fix makes field f.
 func fix(operation string, parts []ledger.Part) string {
 	f := fixed{Operation: operation}
 	for _, p := range parts {
-		f.Budgets = append(f.Budgets, budget(p.Of))
+		f.Budgets = append(f.Budgets, stored(p.Of))
 	}
 	text, _ := json.Marshal(f) // strings and numbers only: cannot fail
 	return string(text)
@@ -68,11 +86,14 @@ func fix(operation string, parts []ledger.Part) string {
 func layout(entries []ledger.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
-		kind := "o"
-		if e.Shared {
-			kind = "s"
+		name := "o" + counter(e)
+		switch {
+		case e.Shared && e.Observed:
+			name = "S" + e.Budget
+		case e.Shared:
+			name = "s" + e.Budget
 		}
-		b.WriteString(kind + strconv.Itoa(len(e.Budget)) + ":" + e.Budget)
+		b.WriteString(strconv.Itoa(len(name)) + ":" + name)
 	}
 	return b.String()
 }
@@ -81,7 +102,7 @@ func layout(entries []ledger.Entry) string {
 func pack(parts []ledger.Part) string {
 	var b strings.Builder
 	for _, p := range parts {
-		fmt.Fprintf(&b, "%d %d %d %d %d;", p.Start, p.End, p.Held, p.Booked, p.Base)
+		fmt.Fprintf(&b, "%d %d %d %d %d %d;", p.Start, p.End, p.Held, p.Booked, p.Base, ledger.Lookback(p.Of))
 	}
 	return b.String()
 }
@@ -92,7 +113,7 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 	if len(m) == 0 {
 		return record{}, ledger.ErrNoHold
 	}
-	r := record{version: m["v"], claim: m["c"], of: m["of"], fixed: m["f"]}
+	r := record{version: m["v"], claim: m["c"], of: m["of"], fixed: m["f"], would: m["w"]}
 	r.Hold = ledger.Hold{
 		Tenant: tenant, ID: id, Nonce: m["n"], Key: m["k"], Object: m["o"], Memo: m["m"], Phase: ledger.Phase(m["p"]),
 	}
@@ -121,14 +142,36 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 		return record{}, damaged(id)
 	}
 	for i, b := range f.Budgets {
-		p := ledger.Part{Of: ledger.Budget(b), Entry: ledger.Entry{Budget: b.Name, Shared: b.Shared, Meter: b.Meter, Currency: b.Currency}}
-		if _, err := fmt.Sscanf(amounts[i], "%d %d %d %d %d", &p.Start, &p.End, &p.Held, &p.Booked, &p.Base); err != nil {
+		p := ledger.Part{Of: b.load(), Entry: ledger.Entry{
+			Budget: b.Name, Shared: b.Shared, Of: b.Of, Observed: b.Observed, Meter: b.Meter, Currency: b.Currency,
+		}}
+		var back int64
+		if _, err := fmt.Sscanf(amounts[i], "%d %d %d %d %d %d", &p.Start, &p.End, &p.Held, &p.Booked, &p.Base, &back); err != nil {
 			return record{}, damaged(id)
 		}
 		r.parts = append(r.parts, p)
 	}
 	r.Entries = entries(r.parts)
+	if r.Controls, err = controls(m["cs"]); err != nil {
+		return record{}, damaged(id)
+	}
+	if r.Adjustments, err = adjustments(m["adj"]); err != nil {
+		return record{}, damaged(id)
+	}
 	return r, nil
+}
+
+// controls reads field cs: names as the fields of the controls row have them.
+func controls(text string) ([]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var list []string
+	err := json.Unmarshal([]byte(text), &list)
+	for i, name := range list {
+		list[i] = strings.TrimPrefix(name, controlField)
+	}
+	return list, err
 }
 
 func damaged(id string) error {
@@ -143,12 +186,16 @@ func entries(parts []ledger.Part) []ledger.Entry {
 	return list
 }
 
-// keep is how long the record of a finished reservation stays.
-func (r record) keep() time.Duration {
+// keep is how long the record stays when its reservation ends as it stands.
+func (l *Ledger) keep(r record) time.Duration {
+	keep := keepPlain
 	if r.claim != "" {
-		return keepClaimed
+		keep = keepClaimed
 	}
-	return keepPlain
+	if slices.ContainsFunc(r.Entries, func(e ledger.Entry) bool { return e.Meter.Money() && e.Booked > 0 }) {
+		keep = max(keep, l.retain)
+	}
+	return keep
 }
 
 // millis is a span as PEXPIRE takes it.
@@ -180,9 +227,7 @@ func landed(parts []ledger.Part, at []window) ([]ledger.Part, []ledger.State, er
 
 // state is budget b in window w.
 func (w window) state(b ledger.Budget) ledger.State {
-	s := ledger.State{Budget: b, Spent: w.spent, Held: w.held, Start: time.UnixMicro(w.start)}
-	if w.end != 0 {
-		s.Reset = time.UnixMicro(w.end)
+	return ledger.State{
+		Budget: b, Spent: w.spent, Held: w.held, Start: time.UnixMicro(w.from - ledger.Lookback(b)), Reset: ledger.Reset(b, w.first),
 	}
-	return s
 }

@@ -550,8 +550,25 @@ func TestLifeOfKeys(t *testing.T) {
 	_, err := l.Settle(ctx, a, settled(1))
 	must(t, err)
 	must(t, l.Release(ctx, b, true))
-	around("r:"+a.ID, 24*time.Hour)
+	around("r:"+a.ID, 31*24*time.Hour) // for adjustments
 	around("r:"+b.ID, 31*24*time.Hour)
+	counted := pay(1)
+	counted.Lines = []cost.Line{{Meter: cost.Calls, Amount: 1}}
+	counted.Budgets = []ledger.Budget{{Name: "calls", Meter: cost.Calls, Limit: 100, Window: cost.Lifetime}}
+	_, err = l.Settle(ctx, admit(t, l, counted), ledger.Settlement{Phase: ledger.Settled})
+	must(t, err)
+	around("r:"+counted.ID, 24*time.Hour)
+	gone := admit(t, l, pay(1))
+	must(t, l.Release(ctx, gone, true))
+	around("r:"+gone.ID, 24*time.Hour)
+	_, err = l.Adjust(ctx, acme, gone.ID, ledger.Adjustment{ID: "late", Actual: usd(1)}) // it was executed after all
+	must(t, err)
+	around("r:"+gone.ID, 31*24*time.Hour)
+	long := redisledger.New(rdb, &redisledger.Options{Remember: 100 * 24 * time.Hour})
+	paid := admit(t, long, pay(1))
+	_, err = long.Settle(ctx, paid, settled(1))
+	must(t, err)
+	around("r:"+paid.ID, 100*24*time.Hour)
 	_, err = l.Settle(ctx, b, ledger.Settlement{Phase: ledger.Pending, Held: usd(1)}) // late
 	must(t, err)
 	forever("r:" + b.ID)
@@ -854,14 +871,35 @@ func TestNamesThatAreNotTextAreRefused(t *testing.T) {
 	}
 }
 
+// arguments splits what stands between a parenthesis, already open, and the one that closes it.
+func arguments(text string) []string {
+	args, depth := []string{""}, 0
+	for _, c := range text {
+		switch {
+		case depth == 0 && c == ')':
+			return args
+		case depth == 0 && c == ',':
+			args = append(args, "")
+			continue
+		case strings.ContainsRune("([{", c):
+			depth++
+		case strings.ContainsRune(")]}", c):
+			depth--
+		}
+		args[len(args)-1] = strings.TrimLeft(args[len(args)-1]+string(c), " ")
+	}
+	return args
+}
+
 // Calls in the scripts either take no key, or one that is declared: KEYS[…] itself, or a parameter by the name
 // of row or record of a function that is in turn given only such.
 func TestScriptsTouchDeclaredKeysOnly(t *testing.T) {
 	files, err := os.ReadDir("lua")
 	must(t, err)
 	call := regexp.MustCompile(`redis\.(p?call)\(\s*'([A-Z]+)'\s*(,\s*([^,)\]]+\]?))?`)
-	pass := regexp.MustCompile(`\b(function )?(cell|sound|shift|forget|enter|lapse)\(([^,)\]]+\]?)`)
-	declared := regexp.MustCompile(`^(KEYS\[[^\]]+\]|row|record)$`)
+	pass := regexp.MustCompile(`\b(cell|stand|sound|shift|forget|enter|place|slots|slot|save|rolled|advance|crossing|lapse|alert|ready)\(`)
+	position := map[string][]int{"lapse": {0, 1}, "alert": {4, 5}, "ready": {1, 2}} // of keys; of all others the first
+	declared := regexp.MustCompile(`^(KEYS\[.+\]|row|record|pending|index|texts)$`)
 	seen := 0
 	for _, f := range files {
 		text, err := os.ReadFile("lua/" + f.Name())
@@ -878,9 +916,16 @@ func TestScriptsTouchDeclaredKeysOnly(t *testing.T) {
 				t.Errorf("%s: %s", f.Name(), m[0])
 			}
 		}
-		for _, m := range pass.FindAllStringSubmatch(string(text), -1) {
-			if !declared.MatchString(m[3]) {
-				t.Errorf("%s: %s", f.Name(), m[0])
+		for _, m := range pass.FindAllStringSubmatchIndex(string(text), -1) {
+			name, args := string(text[m[2]:m[3]]), arguments(string(text[m[1]:]))
+			at := position[name]
+			if at == nil {
+				at = []int{0}
+			}
+			for _, i := range at {
+				if i >= len(args) || !declared.MatchString(args[i]) {
+					t.Errorf("%s: %s(%s)", f.Name(), name, strings.Join(args, ", "))
+				}
 			}
 		}
 		if strings.Contains(string(text), "..") && regexp.MustCompile(`\.\. *(now|n|need|level)\b`).Match(text) {

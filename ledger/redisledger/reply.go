@@ -75,19 +75,25 @@ func (r *reply) err() error {
 	return nil
 }
 
-// A window is where a part landed and what stands there.
-type window struct{ start, end, spent, held int64 }
+// A window is where a part landed and what stands in its budget, in the window of from. It ends at first, or of a
+// rolling one the oldest slot does in which something stands.
+type window struct{ start, end, spent, held, from, first int64 }
+
+// window takes the next six words.
+func (r *reply) window() window {
+	return window{r.number(), r.number(), r.number(), r.number(), r.number(), r.number()}
+}
 
 // windows takes what report in record.lua writes.
 func (r *reply) windows() []window {
 	n := r.number()
-	if r.bad || n < 0 || n > int64(len(r.rest)/4) {
+	if r.bad || n < 0 || n > int64(len(r.rest)/6) {
 		r.bad = true
 		return nil
 	}
 	list := make([]window, n)
 	for i := range list {
-		list[i] = window{r.number(), r.number(), r.number(), r.number()}
+		list[i] = r.window()
 	}
 	return list
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -35,8 +37,10 @@ type reserveArgs struct {
 	First       string `json:"first"`  // who Go thinks has the claim
 	Attach      bool   `json:"attach"` // Go thinks that the call joins it
 
-	Revs  []string   `json:"revs"` // revision of each shared row, KEYS[9…]
+	Rule  *ruleArgs  `json:"rule,omitempty"`
+	Revs  []revArgs  `json:"revs"` // of each shared row
 	Parts []moveArgs `json:"parts"`
+	Marks string     `json:"marks"` // thresholds for alerts
 
 	Object   string `json:"object"`
 	Carrier  string `json:"carrier"` // who Go thinks carries it
@@ -49,23 +53,40 @@ type reserveArgs struct {
 	From string `json:"from"` // raise: the object that Go has seen
 }
 
+// revArgs is the revision of a shared budget's row that Go has seen.
+type revArgs struct {
+	Row int    `json:"row"` // index in KEYS
+	Rev string `json:"rev"`
+}
+
+// ruleArgs is a [ledger.Repeat].
+type ruleArgs struct {
+	Most     string `json:"most"`
+	Window   string `json:"window"` // microseconds
+	Keep     string `json:"keep"`   // how many times are remembered
+	Observed bool   `json:"observed"`
+}
+
 // moveArgs is one [ledger.Move].
 type moveArgs struct {
-	Row    int       `json:"row"` // index in KEYS
-	Name   string    `json:"name"`
-	Start  string    `json:"start"`
-	Stop   string    `json:"stop"`
-	Held   string    `json:"held"`
-	Booked string    `json:"booked"`
-	Base   string    `json:"base"` // what the carrier adds to it
-	Limit  string    `json:"limit"`
-	Kept   bool      `json:"kept"`
-	Own    int       `json:"own"` // index of the own part that goes, from 1; 0 for none
-	Old    []oldArgs `json:"old"`
+	Row      int       `json:"row"` // index in KEYS
+	Name     string    `json:"name"`
+	Start    string    `json:"start"`
+	Stop     string    `json:"stop"`
+	Back     string    `json:"back"` // how far before Start amounts count
+	Held     string    `json:"held"`
+	Booked   string    `json:"booked"`
+	Base     string    `json:"base"` // what the carrier adds to it
+	Limit    string    `json:"limit"`
+	Kept     bool      `json:"kept"`
+	Observed bool      `json:"observed"`
+	Own      int       `json:"own"` // index of the own part that goes, from 1; 0 for none
+	Old      []oldArgs `json:"old"`
 }
 
 type oldArgs struct {
 	Start  string `json:"start"`
+	Back   string `json:"back"`
 	Held   string `json:"held"`
 	Booked string `json:"booked"`
 }
@@ -121,6 +142,11 @@ var errBusy = errors.New("redisledger: too many calls at once on the same budget
 // plan: the script looks at the key's own state first.
 func (l *Ledger) propose(ctx context.Context, p *plan) error {
 	p.moves, p.doom = nil, nil
+	if p.ruled() {
+		if err := p.Repeat.Valid(); err != nil {
+			return p.refuse(err)
+		}
+	}
 	budgets, shared, err := l.resolve(ctx, p.Tenant, p.Budgets)
 	if p.shared = shared; err != nil {
 		return p.refuse(err)
@@ -145,6 +171,9 @@ func (l *Ledger) propose(ctx context.Context, p *plan) error {
 	}
 	return nil
 }
+
+// ruled says that the repeat rule counts the call: a retry that attaches is no repetition, and a raise no call.
+func (p *plan) ruled() bool { return p.Repeat != nil && !p.attach && !p.raise }
 
 // refuse keeps a refusal for after the script's own checks. What is no verdict on the call, because the store
 // did not answer, ends the verb.
@@ -172,29 +201,39 @@ func (l *Ledger) reserveArgs(p *plan) ([]string, reserveArgs) {
 		Now: l.clock(), ID: p.ID, Nonce: p.Nonce, Key: p.Key, Expires: digits(p.Expires.UnixMicro()),
 		Controls: make([]string, len(p.Controls)), Deadline: digits(p.Deadline.Microseconds()), Phase: string(ledger.InFlight),
 		Probing: p.Probing && !p.attach, Memo: p.Memo, Keep: millis(keepCounted), Doomed: p.doom != nil,
-		Memory: "0", First: p.first, Attach: p.attach, Revs: []string{}, Parts: []moveArgs{},
+		Memory: "0", First: p.first, Attach: p.attach, Revs: []revArgs{}, Parts: []moveArgs{},
 	}
 	for i, name := range p.Controls {
-		a.Controls[i] = "c:" + name
+		a.Controls[i] = controlField + name
 	}
 	if p.attach || p.Read && !p.raise {
 		a.Phase = string(ledger.Settled)
 	}
 	keys := newRows(t.record(p.ID), t.key(p.Key), t.controls(), t.open())
-	keys.keys = append(keys.keys, t.none(), t.none(), t.none(), t.none())
+	keys.keys = append(keys.keys, t.none(), t.none(), t.none(), t.none(), t.pending(), t.none(), t.alerts(), t.alertTexts())
 	l.claimArgs(p, keys, &a)
 	l.objectArgs(p, keys, &a)
+	ruleArgsOf(p, keys, &a)
 	for _, s := range p.shared {
-		keys.index(t.budget(s.Name))
-		a.Revs = append(a.Revs, s.rev)
+		a.Revs = append(a.Revs, revArgs{keys.index(t.budget(s.Name)), s.rev})
 	}
-	parts := make([]ledger.Part, len(p.moves))
-	for i, m := range p.moves {
-		parts[i] = m.Part
+	parts := p.parts()
+	for _, m := range p.moves {
 		a.Parts = append(a.Parts, move(m, t, p.Key, keys))
 	}
-	a.Fixed, a.Layout = fix(p.Operation, parts), layout(entries(parts))
+	a.Fixed, a.Layout, a.Marks = fix(p.Operation, parts), layout(entries(parts)), marks(parts)
 	return keys.keys, a
+}
+
+// ruleArgsOf adds the repeat rule. One that is not valid is p's doom.
+func ruleArgsOf(p *plan, keys *rows, a *reserveArgs) {
+	if !p.ruled() || p.Repeat.Valid() != nil {
+		return
+	}
+	keys.keys[9] = tenant(p.Tenant).repeats(*p.Repeat)
+	a.Rule = &ruleArgs{
+		Most: digits(p.Repeat.Most), Window: digits(p.Repeat.Window.Microseconds()), Keep: digits(ledger.MostRepeats), Observed: p.Repeat.Observed,
+	}
 }
 
 func (l *Ledger) claimArgs(p *plan, keys *rows, a *reserveArgs) {
@@ -225,31 +264,32 @@ func (l *Ledger) objectArgs(p *plan, keys *rows, a *reserveArgs) {
 		for i := range left {
 			left[i].Held = 0
 		}
-		a.Absorb, a.Left, a.LeftKeep = true, pack(left), millis(p.carried.keep())
+		a.Absorb, a.Left, a.LeftKeep = true, pack(left), millis(l.keep(p.carried))
 	}
 }
 
 // move writes one move. A limit that no amount can be under, negative ones too, is sent as 0.
 func move(m ledger.Move, t tenant, key string, keys *rows) moveArgs {
 	row, name := place(t, key, m.Entry, keys)
-	base := m.Base
 	a := moveArgs{
-		Row: row, Name: name, Start: digits(m.Start), Stop: digits(m.End), Held: digits(m.Held), Booked: digits(m.Booked),
-		Limit: digits(min(m.Of.Limit, cost.Max)), Kept: m.Kept, Own: m.Own + 1, Old: []oldArgs{},
+		Row: row, Name: name, Start: digits(m.Start), Stop: digits(m.End), Back: back(m.Of), Held: digits(m.Held), Booked: digits(m.Booked),
+		Base: digits(m.Base), Limit: digits(min(m.Of.Limit, cost.Max)), Kept: m.Kept, Observed: m.Observed, Own: m.Own + 1, Old: []oldArgs{},
 	}
 	for _, o := range m.Old {
-		a.Old = append(a.Old, oldArgs{digits(o.Start), digits(o.Held), digits(o.Booked)})
+		a.Old = append(a.Old, oldArgs{digits(o.Start), back(m.Of), digits(o.Held), digits(o.Booked)})
 	}
-	a.Base = digits(base)
 	return a
 }
 
-// place is where an entry is counted: the row's index in keys, and the budget's name in it.
+// back is how far before the start of a slot of b amounts count.
+func back(b ledger.Budget) string { return digits(ledger.Lookback(b)) }
+
+// place is where an entry is counted: the row's index in keys, and the counter's name in it.
 func place(t tenant, key string, e ledger.Entry, keys *rows) (row int, name string) {
 	if e.Shared {
-		return keys.index(t.budget(e.Budget)), ""
+		return keys.index(t.budget(e.Budget)), counter(e)
 	}
-	return keys.index(t.key(key)), e.Budget
+	return keys.index(t.key(key)), counter(e)
 }
 
 // again takes what a script has said about the store and prepares the next proposal, or returns the refusal.
@@ -265,6 +305,8 @@ func (l *Ledger) again(ctx context.Context, p *plan, got *reply) error {
 		return p.doom
 	case "short":
 		return l.short(p, got)
+	case "repeat":
+		return repeated(p, got)
 	case "spec":
 		for _, s := range p.shared {
 			l.specs.Delete(tenant(p.Tenant).budget(s.Name))
@@ -302,44 +344,70 @@ func (l *Ledger) carrier(ctx context.Context, p *plan) error {
 func (l *Ledger) short(p *plan, got *reply) error {
 	d := &ledger.Denied{Code: reason.BudgetExceeded}
 	l.seen(got.number())
-	for len(got.rest) > 0 {
-		i := got.number() - 1
-		w := window{got.number(), got.number(), got.number(), got.number()}
-		if i < 0 || i >= int64(len(p.moves)) {
-			return got.expect()
-		}
-		d.Shortfalls = append(d.Shortfalls, ledger.Shortfall{State: w.state(p.moves[i].Of), Need: got.number()})
+	var err error
+	if d.Shortfalls, err = shortfalls(got, len(got.rest)/8, p.parts(), nil); err != nil || len(got.rest) > 0 {
+		return errors.Join(err, got.expect("short"))
 	}
+	return d
+}
+
+// repeated is the refusal of the repeat rule.
+func repeated(p *plan, got *reply) error {
+	short := []ledger.Shortfall{p.Repeat.Short(got.number(), got.time())}
 	if err := got.err(); err != nil {
 		return err
 	}
-	return d
+	return &ledger.Denied{Code: reason.RepeatExceeded, Shortfalls: short}
+}
+
+// shortfalls takes n of what charge.lua and repeat.lua write: budgets that do not cover the call, and the rule.
+func shortfalls(got *reply, n int, parts []ledger.Part, rule *ledger.Repeat) ([]ledger.Shortfall, error) {
+	var list []ledger.Shortfall
+	for range n {
+		i, w, need := got.number(), got.window(), got.number()
+		switch {
+		case got.bad || i < 0 || i > int64(len(parts)):
+			return nil, fmt.Errorf("redisledger: %w: a shortfall", errReply)
+		case i > 0:
+			list = append(list, ledger.Shortfall{State: w.state(parts[i-1].Of), Need: need})
+		case rule != nil:
+			list = append(list, rule.Short(w.spent, time.UnixMicro(w.start)))
+		}
+	}
+	return list, nil
+}
+
+// parts are those of the moves.
+func (p *plan) parts() []ledger.Part {
+	parts := make([]ledger.Part, len(p.moves))
+	for i, m := range p.moves {
+		parts[i] = m.Part
+	}
+	return parts
 }
 
 // admitted makes the hold of a reserve or a raise that went through.
 func (l *Ledger) admitted(p *plan, got *reply) (ledger.Hold, error) {
 	now := got.number()
 	at := got.windows()
-	if err := got.err(); err != nil {
+	would, err := shortfalls(got, int(got.number()), p.parts(), p.Repeat)
+	if err := errors.Join(got.err(), err); err != nil {
 		return ledger.Hold{}, err
 	}
 	l.seen(now)
-	parts := make([]ledger.Part, len(p.moves))
-	for i, m := range p.moves {
-		parts[i] = m.Part
-	}
-	parts, states, err := landed(parts, at)
+	parts, states, err := landed(p.parts(), at)
 	if err != nil {
 		return ledger.Hold{}, err
 	}
 	if p.attach {
 		first, err := unpack(p.Tenant, p.first, got.fields())
-		first.Attached, first.States = true, states
+		first.Attached, first.States, first.Would = true, states, would
 		return first.Hold, err
 	}
 	h := ledger.Hold{
 		Tenant: p.Tenant, ID: p.ID, Nonce: p.Nonce, Key: p.Key, Operation: p.Operation, Entries: entries(parts), Object: p.Object,
 		Phase: ledger.InFlight, Deadline: time.UnixMicro(now + p.Deadline.Microseconds()), Memo: p.Memo, States: states,
+		Controls: slices.Clone(p.Controls), Would: would,
 	}
 	if p.Read {
 		h.Phase, h.Object = ledger.Settled, ""
@@ -356,11 +424,15 @@ func (l *Ledger) replayed(ctx context.Context, r ledger.Request, got *reply) (le
 	if rec.Nonce != r.Nonce || rec.Phase == ledger.Released {
 		return ledger.Hold{}, fmt.Errorf("redisledger: reservation id %s is taken", r.ID)
 	}
+	words := &reply{status: "replay", rest: strings.Fields(rec.would)}
+	if rec.Would, err = shortfalls(words, len(words.rest)/8, rec.parts, r.Repeat); err != nil {
+		return ledger.Hold{}, err
+	}
 	if rec.States, err = l.states(ctx, rec); err != nil || rec.of == "" {
 		return rec.Hold, err
 	}
 	first, err := l.read(ctx, r.Tenant, rec.of)
-	first.Attached, first.States = true, rec.States
+	first.Attached, first.States, first.Would = true, rec.States, rec.Would
 	return first.Hold, err
 }
 
@@ -408,7 +480,7 @@ func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (le
 // raised is the hold after a raise.
 func (l *Ledger) raised(rec record, p *plan, got *reply) (ledger.Hold, error) {
 	h, err := l.admitted(p, got)
-	h.Operation, h.Deadline, h.Phase = rec.Operation, rec.Deadline, ledger.InFlight
+	h.Operation, h.Deadline, h.Phase, h.Controls = rec.Operation, rec.Deadline, ledger.InFlight, rec.Controls
 	if h.Object == "" {
 		h.Object = rec.Object
 	}
@@ -424,8 +496,9 @@ func (l *Ledger) known(ctx context.Context, h ledger.Hold) (record, error) {
 	rec := record{Hold: h}
 	for i, e := range h.Entries {
 		p := ledger.Part{Entry: e, Of: h.States[i].Budget}
-		if end := h.States[i].Reset; !end.IsZero() {
-			p.End = end.UnixMicro()
+		var err error
+		if _, p.End, err = ledger.Window(p.Of, time.UnixMicro(e.Start)); err != nil {
+			return l.read(ctx, h.Tenant, h.ID)
 		}
 		rec.parts = append(rec.parts, p)
 	}

@@ -19,15 +19,26 @@ type settleArgs struct {
 	From    string     `json:"from"`   // the object that Go has seen
 	Object  string     `json:"object"` // the object afterwards
 	Parts   []partArgs `json:"parts"`
-	Keep    string     `json:"keep"`
 	Other   string     `json:"other"`   // another reservation that Go has seen carrying the object
 	Version string     `json:"version"` // in which state
 	Ends    bool       `json:"ends"`    // its hold goes: the reply has told the object's level
 	Absorb  []partArgs `json:"absorb"`
 	Left    string     `json:"left"`
 
-	LeftKeep  string `json:"leftkeep"`
+	LeftKeep string `json:"leftkeep"`
+	keepArgs
+}
+
+// keepArgs are the spans in milliseconds for which a finished reservation is remembered: any, one with a claim, and one
+// that booked money.
+type keepArgs struct {
+	Keep      string `json:"keep"`
 	ClaimKeep string `json:"claimkeep"`
+	Remember  string `json:"remember"`
+}
+
+func (l *Ledger) keeps() keepArgs {
+	return keepArgs{millis(keepPlain), millis(keepClaimed), millis(l.retain)}
 }
 
 // partArgs is one part of a reservation.
@@ -35,23 +46,25 @@ type partArgs struct {
 	Row    int    `json:"row"` // index in KEYS
 	Name   string `json:"name"`
 	Start  string `json:"start,omitempty"`
+	Stop   string `json:"stop,omitempty"`
+	Back   string `json:"back,omitempty"`
 	Booked string `json:"booked"` // empty: stays, which is so for calls
 	Held   string `json:"held"`
 	Calls  bool   `json:"calls,omitempty"`
+	Money  bool   `json:"money,omitempty"`
 }
 
 // releaseArgs is ARGV[1] of release.lua.
 type releaseArgs struct {
-	Now       string     `json:"now"`
-	ID        string     `json:"id"`
-	Key       string     `json:"key"`
-	Phase     string     `json:"phase"` // that the caller has seen
-	Unsent    bool       `json:"unsent"`
-	Layout    string     `json:"layout"`
-	From      string     `json:"from"`
-	Parts     []partArgs `json:"parts"`
-	Keep      string     `json:"keep"`
-	ClaimKeep string     `json:"claimkeep"`
+	Now    string     `json:"now"`
+	ID     string     `json:"id"`
+	Key    string     `json:"key"`
+	Phase  string     `json:"phase"` // that the caller has seen
+	Unsent bool       `json:"unsent"`
+	Layout string     `json:"layout"`
+	From   string     `json:"from"`
+	Parts  []partArgs `json:"parts"`
+	keepArgs
 }
 
 // Settle books the outcome of a call. After an error the hold stands, or the outcome is booked: saying it again
@@ -119,7 +132,7 @@ func (l *Ledger) settleArgs(rec, other record, s ledger.Settlement) ([]string, s
 	t := tenant(rec.Tenant)
 	a := settleArgs{
 		Now: l.clock(), ID: rec.ID, Phase: string(s.Phase), Key: rec.Key, Layout: layout(rec.Entries), From: rec.Object, Object: rec.Object,
-		Parts: []partArgs{}, Keep: millis(keepPlain), ClaimKeep: millis(keepClaimed), Absorb: []partArgs{}, Other: other.ID, Version: other.version,
+		Parts: []partArgs{}, keepArgs: l.keeps(), Absorb: []partArgs{}, Other: other.ID, Version: other.version,
 	}
 	if s.Phase == ledger.Doubt || err != nil || len(strays) > 0 {
 		a.Phase = string(ledger.Doubt)
@@ -130,37 +143,42 @@ func (l *Ledger) settleArgs(rec, other record, s ledger.Settlement) ([]string, s
 	if s.Object != "" && a.Phase != string(ledger.Doubt) {
 		a.Object = s.Object
 	}
-	keys := newRows(t.record(rec.ID), t.key(rec.Key), t.open())
+	keys := closing(t, rec)
 	keys.keys = append(keys.keys, pointer(t, a.From), pointer(t, a.Object), t.none(), t.none())
 	for i, e := range rec.Entries {
 		row, name := place(t, rec.Key, e, keys)
-		p := partArgs{Row: row, Name: name, Held: "0"}
+		p := partArgs{Row: row, Name: name, Held: "0", Money: e.Meter.Money()}
 		if e.Meter != cost.Calls && a.Phase != string(ledger.Doubt) {
 			p.Booked, p.Held = digits(booked[i]), digits(held[i])
 		}
 		a.Parts = append(a.Parts, p)
 	}
-	otherArgs(t, other, keys, &a)
+	l.otherArgs(t, other, keys, &a)
 	return keys.keys, a, strays, err
 }
 
 // otherArgs says how another carrier of the object ends. Only a pending one does.
-func otherArgs(t tenant, other record, keys *rows, a *settleArgs) {
+func (l *Ledger) otherArgs(t tenant, other record, keys *rows, a *settleArgs) {
 	if other.ID == "" {
 		return
 	}
-	keys.keys[5] = t.record(other.ID)
+	keys.keys[8] = t.record(other.ID)
 	if other.Phase != ledger.Pending {
 		return
 	}
-	keys.keys[6] = t.key(other.Key)
+	keys.keys[9] = t.key(other.Key)
 	left := append([]ledger.Part(nil), other.parts...)
 	for i, p := range left {
 		row, name := place(t, other.Key, p.Entry, keys)
-		a.Absorb = append(a.Absorb, partArgs{Row: row, Name: name, Start: digits(p.Start), Held: digits(p.Held)})
+		a.Absorb = append(a.Absorb, partArgs{Row: row, Name: name, Start: digits(p.Start), Stop: digits(p.End), Back: back(p.Of), Held: digits(p.Held)})
 		left[i].Held = 0
 	}
-	a.Ends, a.Left, a.LeftKeep = true, pack(left), millis(other.keep())
+	a.Ends, a.Left, a.LeftKeep = true, pack(left), millis(l.keep(other))
+}
+
+// closing are the first six of the keys of settle, release and adjust.
+func closing(t tenant, rec record) *rows {
+	return newRows(t.record(rec.ID), t.key(rec.Key), t.open(), t.pending(), t.alerts(), t.alertTexts())
 }
 
 // pointer is the key that says who carries an object.
@@ -171,7 +189,7 @@ func pointer(t tenant, object string) string {
 	return t.object(object)
 }
 
-// receipt reads the answer of settle.lua.
+// receipt reads the answer of settle.lua and adjust.lua.
 func (l *Ledger) receipt(got *reply) (ledger.Receipt, error) {
 	l.seen(got.number())
 	r := ledger.Receipt{Over: got.word() == "1"}
@@ -190,7 +208,7 @@ func (l *Ledger) receipt(got *reply) (ledger.Receipt, error) {
 		return ledger.Receipt{}, errReply
 	}
 	for i, w := range at {
-		r.States = append(r.States, w.state(ledger.Budget(f.Budgets[i])))
+		r.States = append(r.States, w.state(f.Budgets[i].load()))
 	}
 	return r, nil
 }
@@ -227,13 +245,13 @@ func (l *Ledger) releaseArgs(rec record, seen ledger.Phase, unsent bool) ([]stri
 	t := tenant(rec.Tenant)
 	a := releaseArgs{
 		Now: l.clock(), ID: rec.ID, Key: rec.Key, Phase: string(seen), Unsent: unsent, Layout: layout(rec.Entries), From: rec.Object,
-		Parts: []partArgs{}, Keep: millis(keepPlain), ClaimKeep: millis(keepClaimed),
+		Parts: []partArgs{}, keepArgs: l.keeps(),
 	}
-	keys := newRows(t.record(rec.ID), t.key(rec.Key), t.open())
+	keys := closing(t, rec)
 	keys.keys = append(keys.keys, pointer(t, rec.Object))
 	for _, e := range rec.Entries {
 		row, name := place(t, rec.Key, e, keys)
-		a.Parts = append(a.Parts, partArgs{Row: row, Name: name, Held: "0", Calls: e.Meter == cost.Calls})
+		a.Parts = append(a.Parts, partArgs{Row: row, Name: name, Held: "0", Calls: e.Meter == cost.Calls, Money: e.Meter.Money()})
 	}
 	return keys.keys, a
 }

@@ -1,9 +1,7 @@
 package sqliteledger
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,6 +9,18 @@ import (
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/reason"
 )
+
+// A tally is what one counter counts: a shared budget, or a budget of a key's own; enforced, or only observed.
+type tally struct {
+	scope    string // "shared", or "key:" and the key whose own it is
+	narrowed string
+	budget   string
+	observed bool
+}
+
+func tallyOf(key string, e ledger.Entry) tally {
+	return tally{scope(key, e.Shared), e.Of, e.Budget, e.Observed}
+}
 
 // scope is whose budget it is.
 func scope(key string, shared bool) string {
@@ -20,15 +30,27 @@ func scope(key string, shared bool) string {
 	return "key:" + key
 }
 
+// counter selects the rows of a tally, with the arguments of counter; cell one of them, by its start as well.
+const (
+	counter = `tenant = ? AND scope = ? AND narrowed = ? AND budget = ? AND observed = ?`
+	cell    = counter + ` AND start = ?`
+)
+
+func (b *books) counter(t tally, more ...any) []any {
+	return append([]any{b.tenant, t.scope, t.narrowed, t.budget, t.observed}, more...)
+}
+
 // shared returns a shared budget's row.
 func (b *books) shared(name string) (ledger.Budget, bool) {
 	s := ledger.Budget{Name: name, Shared: true}
-	var operations string
-	if !b.get(`SELECT meter, currency, most, span, zone, operations FROM budgets WHERE tenant = ? AND name = ?`,
-		[]any{b.tenant, name}, &s.Meter, &s.Currency, &s.Limit, &s.Window, &s.Zone, &operations) {
+	var operations, alertAt string
+	if !b.get(`SELECT meter, currency, most, span, zone, operations, alert_at FROM budgets WHERE tenant = ? AND name = ?`,
+		[]any{b.tenant, name}, &s.Meter, &s.Currency, &s.Limit, &s.Window, &s.Zone, &operations, &alertAt) {
 		return s, false
 	}
-	if json.Unmarshal([]byte(operations), &s.Operations) != nil || s.Valid() != nil {
+	b.parse("shared budget", operations, &s.Operations)
+	b.parse("shared budget", alertAt, &s.AlertAt)
+	if s.Valid() != nil {
 		b.fail(errors.New("a shared budget's row cannot be read")) // what is wrong may quote it
 	}
 	return s, true
@@ -50,56 +72,92 @@ func (b *books) resolve(budgets []ledger.Budget) ([]ledger.Budget, error) {
 	return out, nil
 }
 
-// state returns a budget's amounts in the window that holds now. It changes nothing: only a call that is admitted
-// enters a new window.
-func (b *books) state(key string, of ledger.Budget) (ledger.State, error) {
-	start, end, err := ledger.Window(of, b.now)
-	if err != nil {
-		return ledger.State{}, err
-	}
-	var from, to, spent, held int64
-	known := b.get(`SELECT start, stop, spent, held FROM amounts WHERE tenant = ? AND scope = ? AND budget = ? ORDER BY start DESC LIMIT 1`,
-		[]any{b.tenant, scope(key, of.Shared), of.Name}, &from, &to, &spent, &held)
-	switch {
-	case known && from > start: // the clock went back; the newer window stands
-		start, end = from, to
-	case !known || from < start:
-		spent, held = 0, 0
-	}
-	return stateOf(of, start, end, spent, held), nil
+// newest is the newest window that a counter has entered, or slot of a rolling one.
+func (b *books) newest(t tally) (start, end int64, known bool) {
+	known = b.get(`SELECT start, stop FROM amounts WHERE `+counter+` ORDER BY start DESC LIMIT 1`, b.counter(t), &start, &end)
+	return start, end, known
 }
 
-func stateOf(of ledger.Budget, start, end, spent, held int64) ledger.State {
-	s := ledger.State{Budget: of, Spent: spent, Held: held, Start: time.UnixMicro(start)}
+// window is where a call is counted now. When the clock went back, the newer window stands. It changes nothing:
+// only a call that is admitted enters a new window.
+func (b *books) window(t tally, of ledger.Budget) (start, end int64, err error) {
+	if start, end, err = ledger.Window(of, b.now); err != nil {
+		return 0, 0, err
+	}
+	if from, to, known := b.newest(t); known && from > start {
+		return from, to, nil
+	}
+	return start, end, nil
+}
+
+// state adds up what counts in a window, or in the slot of a rolling one and those before it that still count: at
+// most sixty and one.
+func (b *books) state(t tally, of ledger.Budget, start, end int64) ledger.State {
+	since, oldest := start-ledger.Lookback(of), start
+	s := ledger.State{Budget: of, Start: time.UnixMicro(since)}
+	b.get(`
+		SELECT coalesce(sum(spent), 0), coalesce(sum(held), 0), coalesce(min(iif(spent <> 0 OR held <> 0, start, NULL)), ?)
+		FROM amounts WHERE `+counter+` AND start BETWEEN ? AND ?`,
+		append([]any{start}, b.counter(t, since, start)...), &s.Spent, &s.Held, &oldest)
 	if end != 0 {
-		s.Reset = time.UnixMicro(end)
+		s.Reset = ledger.Reset(of, oldest+end-start)
 	}
 	return s
 }
 
-// states are the budgets of parts as they stand, each in its part's window.
+// states are the budgets of parts as they stand, each in its part's window; a rolling one as it stands with the
+// newest slot.
 func (b *books) states(key string, parts []ledger.Part) []ledger.State {
 	states := make([]ledger.State, len(parts))
 	for i, p := range parts {
-		var spent, held int64
-		b.get(`SELECT spent, held FROM amounts WHERE tenant = ? AND scope = ? AND budget = ? AND start = ?`,
-			[]any{b.tenant, scope(key, p.Shared), p.Budget, p.Start}, &spent, &held)
-		states[i] = stateOf(p.Of, p.Start, p.End, spent, held)
+		t, start, end := tallyOf(key, p.Entry), p.Start, p.End
+		if from, to, known := int64(0), int64(0), false; p.Of.Window.Rolls() > 0 {
+			if from, to, known = b.newest(t); known {
+				start, end = from, to
+			}
+		}
+		states[i] = b.state(t, p.Of, start, end)
 	}
 	return states
 }
 
-// add moves the amounts of a budget in one window. The first to enter a window makes its row, and then old ones go
-// in which nothing is held.
-func (b *books) add(key string, e ledger.Entry, end, spent, held int64) {
-	at := []any{b.tenant, scope(key, e.Shared), e.Budget, e.Start}
-	if b.exec(`UPDATE amounts SET spent = spent + ?, held = held + ? WHERE tenant = ? AND scope = ? AND budget = ? AND start = ?`,
-		append([]any{spent, held}, at...)...) > 0 {
+// add moves the amounts of a budget in one window. The first to enter a window makes its row.
+func (b *books) add(t tally, of ledger.Budget, start, end, spent, held int64) {
+	if !b.change(t, start, spent, held) {
+		b.leave(t, of, start)
+		b.exec(`INSERT INTO amounts (tenant, scope, narrowed, budget, observed, start, stop, spent, held) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			b.counter(t, start, end, spent, held)...)
+	}
+	b.drop(t, of, start)
+}
+
+// change moves the amounts of a window that has a row, and reports whether it has.
+func (b *books) change(t tally, start, spent, held int64) bool {
+	return b.exec(`UPDATE amounts SET spent = spent + ?, held = held + ? WHERE `+cell, append([]any{spent, held}, b.counter(t, start)...)...) > 0
+}
+
+// leave deletes, when a new window is entered, old ones in which nothing is held. Those of the calendar stay for
+// a late settlement's receipt. Of a rolling window only the slots that fall out of it now are looked at, so that
+// this does not take longer where many old ones are held; these go with drop.
+func (b *books) leave(t tally, of ledger.Budget, start int64) {
+	back := ledger.Lookback(of)
+	if back == 0 {
+		b.exec(`DELETE FROM amounts WHERE `+counter+` AND start < ? AND stop < ? AND held = 0`,
+			b.counter(t, start, b.now.Add(-retention).UnixMicro())...)
 		return
 	}
-	b.exec(`INSERT INTO amounts (tenant, scope, budget, start, stop, spent, held) VALUES (?, ?, ?, ?, ?, ?, ?)`, append(at, end, spent, held)...)
-	b.exec(`DELETE FROM amounts WHERE tenant = ? AND scope = ? AND budget = ? AND start < ? AND stop < ? AND held = 0`,
-		append(at, b.now.Add(-retention).UnixMicro())...)
+	if newest, _, known := b.newest(t); known {
+		b.exec(`DELETE FROM amounts WHERE `+counter+` AND start >= ? AND start < ? AND held = 0`, b.counter(t, newest-back, start-back)...)
+	}
+}
+
+// drop deletes a slot of a rolling window in which nothing counts and nothing is held any more.
+func (b *books) drop(t tally, of ledger.Budget, start int64) {
+	if back := ledger.Lookback(of); back > 0 {
+		if newest, _, known := b.newest(t); known && start < newest-back {
+			b.exec(`DELETE FROM amounts WHERE `+cell+` AND held = 0`, b.counter(t, start)...)
+		}
+	}
 }
 
 // charge checks all of r's budgets and, when each covers it, holds.
@@ -124,9 +182,11 @@ func (b *books) charge(h *hold, r ledger.Request) error {
 		carried = carrier.parts
 	}
 	moves := ledger.Moves(charges, h.parts, carried, r.Object != "" && r.Object == h.Object)
-	if err := b.fits(h.Key, moves); err != nil {
+	would, err := b.fits(h.Key, moves)
+	if err != nil {
 		return err
 	}
+	h.Would = append(h.Would, would...)
 	b.move(h, moves)
 	if r.Object != "" {
 		h.Object, h.saw = r.Object, saw
@@ -138,44 +198,50 @@ func (b *books) charge(h *hold, r ledger.Request) error {
 	return nil
 }
 
-// fits puts the moves into the windows that hold now, and refuses those that a budget does not cover.
-func (b *books) fits(key string, moves []ledger.Move) error {
+// fits puts the moves into the windows that hold now, and refuses those that a budget does not cover. would are
+// those that one would refuse that is only observed.
+func (b *books) fits(key string, moves []ledger.Move) (would []ledger.Shortfall, err error) {
 	var short []ledger.Shortfall
 	for i := range moves {
 		m := &moves[i]
 		if m.Kept {
 			continue
 		}
-		state, err := b.state(key, m.Of)
-		if err != nil {
-			return err
+		t := tallyOf(key, m.Entry)
+		if m.Start, m.End, err = b.window(t, m.Of); err != nil {
+			return nil, err
 		}
-		m.Start = state.Start.UnixMicro()
-		if !state.Reset.IsZero() {
-			m.End = state.Reset.UnixMicro()
-		}
+		state := b.state(t, m.Of, m.Start, m.End)
 		standing := m.Standing(m.Start)
 		sum, err := cost.Add(state.Spent+state.Held-standing, m.Level())
-		if m.Level() > standing && (err != nil || sum > state.Limit) {
-			short = append(short, ledger.Shortfall{State: state, Need: m.Level() - standing})
+		switch s := (ledger.Shortfall{State: state, Need: m.Level() - standing}); {
+		case m.Level() <= standing || err == nil && sum <= state.Limit:
+		case m.Observed:
+			would = append(would, s)
+		default:
+			short = append(short, s)
 		}
 	}
 	if len(short) > 0 {
-		return &ledger.Denied{Code: reason.BudgetExceeded, Shortfalls: short}
+		return nil, &ledger.Denied{Code: reason.BudgetExceeded, Shortfalls: short}
 	}
-	return nil
+	return would, nil
 }
 
 // move takes out of the books what the moves replace, and puts the new parts in.
 func (b *books) move(h *hold, moves []ledger.Move) {
 	h.parts = nil
 	for _, m := range moves {
+		t := tallyOf(h.Key, m.Entry)
 		for _, e := range m.Old {
-			b.add(h.Key, e, m.End, -e.Booked, -e.Held)
+			b.change(t, e.Start, -e.Booked, -e.Held)
+			b.drop(t, m.Of, e.Start)
 		}
-		b.add(h.Key, m.Entry, m.End, m.Booked, m.Held)
+		b.add(t, m.Of, m.Start, m.End, m.Booked, m.Held)
 		h.parts = append(h.parts, m.Part)
 	}
+	h.States = b.states(h.Key, h.parts)
+	b.alert(h)
 }
 
 // setBudget makes or revises a shared budget. What it counts is never changed.
@@ -184,14 +250,10 @@ func (b *books) setBudget(s ledger.Budget) error {
 	if ok && !ledger.SameCount(old, s) {
 		return ledger.ErrBudgetFixed
 	}
-	operations, err := json.Marshal(s.Operations)
-	if err != nil {
-		return fmt.Errorf("sqliteledger: %w", err)
-	}
 	b.newTenant()
 	b.exec(`
-		INSERT INTO budgets (tenant, name, meter, currency, most, span, zone, operations) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant, name) DO UPDATE SET most = excluded.most`,
-		b.tenant, s.Name, string(s.Meter), string(s.Currency), s.Limit, string(s.Window), s.Zone, string(operations))
+		INSERT INTO budgets (tenant, name, meter, currency, most, span, zone, operations, alert_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant, name) DO UPDATE SET most = excluded.most, alert_at = excluded.alert_at`,
+		b.tenant, s.Name, string(s.Meter), string(s.Currency), s.Limit, string(s.Window), s.Zone, b.json(s.Operations), b.json(s.AlertAt))
 	return nil
 }

@@ -1,8 +1,10 @@
 package sqliteledger
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -58,7 +60,7 @@ func (b *books) verdict(err error) error {
 	return err
 }
 
-// micros is the time as it is stored.
+// micros is the time as it is stored: all that is compared with it is whole microseconds.
 func (b *books) micros() int64 { return b.now.UnixMicro() }
 
 // statement prepares query, unless something has failed. Arguments have to be text: JSON would make one name
@@ -75,6 +77,23 @@ func (b *books) statement(query string, args []any) *sql.Stmt {
 	s, err := b.conn.prepare(query)
 	b.fail(err)
 	return s
+}
+
+// json writes a list or a struct for a column.
+func (b *books) json(v any) string {
+	text, err := json.Marshal(v)
+	if b.fail(err); bytes.Contains(text, []byte(`\ufffd`)) {
+		b.fail(errors.New("a name is not UTF-8")) // it would be read back as another
+	}
+	return string(text)
+}
+
+// parse reads what json has written. What of a row cannot be read is told by its kind alone: the text may hold
+// anything.
+func (b *books) parse(kind, text string, into any) {
+	if json.Unmarshal([]byte(text), into) != nil {
+		b.fail(fmt.Errorf("a %s's row cannot be read", kind))
+	}
 }
 
 func (b *books) fail(err error) {

@@ -2,6 +2,7 @@ package sqliteledger
 
 import (
 	"context"
+	"slices"
 
 	"github.com/keybrake/keybrake-go/ledger"
 )
@@ -43,6 +44,7 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 		return ledger.Report{}, err
 	}
 	return change(ctx, l, c.Tenant, func(b *books) (ledger.Report, error) {
+		b.announce(name, c)
 		if c.Tenant == "" {
 			return b.controlAll(name, c), nil
 		}
@@ -121,9 +123,12 @@ func (l *Ledger) Balance(ctx context.Context, tenant, key string, budgets []ledg
 		}
 		states := make([]ledger.State, len(budgets))
 		for i, of := range budgets {
-			if states[i], err = b.state(key, of); err != nil {
+			t := tallyOf(key, ledger.Entry{Budget: of.Name, Shared: of.Shared, Of: of.Of, Observed: of.Observed})
+			start, end, err := b.window(t, of)
+			if err != nil {
 				return nil, err
 			}
+			states[i] = b.state(t, of, start, end)
 		}
 		return states, nil
 	})
@@ -132,18 +137,31 @@ func (l *Ledger) Balance(ctx context.Context, tenant, key string, budgets []ledg
 // InDoubt lists the holds that need a look.
 func (l *Ledger) InDoubt(ctx context.Context, tenant string) ([]ledger.Hold, error) {
 	return view(ctx, l, tenant, func(b *books) ([]ledger.Hold, error) {
-		var holds []ledger.Hold
-		var r row
-		b.each(selectHold+`
-			WHERE tenant = ? AND phase IN ('in_flight', 'in_doubt') AND (phase = 'in_doubt' OR deadline <= ?)
-			ORDER BY deadline, rowid`, []any{tenant, b.micros()},
-			func() {
-				if h := b.unpack(r); h != nil {
-					holds = append(holds, h.plain())
-				}
-			}, r.into()...)
-		return holds, nil
+		return b.open(func(h *hold) bool {
+			return h.Phase == ledger.Doubt || h.Phase == ledger.InFlight && !h.Deadline.After(b.now)
+		}), nil
 	})
+}
+
+// Unsettled lists the holds that are open.
+func (l *Ledger) Unsettled(ctx context.Context, tenant string, names ...string) ([]ledger.Hold, error) {
+	return view(ctx, l, tenant, func(b *books) ([]ledger.Hold, error) {
+		return b.open(func(h *hold) bool {
+			return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(h.Controls, n) })
+		}), nil
+	})
+}
+
+// open lists the open holds that are wanted, oldest first.
+func (b *books) open(wanted func(*hold) bool) (holds []ledger.Hold) {
+	var r row
+	b.each(selectHold+`WHERE tenant = ? AND phase IN ('in_flight', 'pending', 'in_doubt') ORDER BY deadline, rowid`, []any{b.tenant},
+		func() {
+			if h := b.unpack(r); h != nil && wanted(h) {
+				holds = append(holds, h.plain())
+			}
+		}, r.into()...)
+	return holds
 }
 
 // Find returns one hold.
@@ -153,6 +171,8 @@ func (l *Ledger) Find(ctx context.Context, tenant, id string) (ledger.Hold, erro
 		if h == nil {
 			return ledger.Hold{}, ledger.ErrNoHold
 		}
-		return h.plain(), nil
+		found := h.plain()
+		found.Adjustments = b.adjustments(id)
+		return found, nil
 	})
 }

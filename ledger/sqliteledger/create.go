@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"modernc.org/sqlite"
 )
@@ -110,7 +111,55 @@ func (c *conn) ours(ctx context.Context, path string) error {
 	case journal != "wal":
 		return fmt.Errorf("%s has journal mode %q, so something else has changed it or the file system cannot share memory between processes; use a local disk, and PRAGMA journal_mode = WAL", path, journal)
 	}
+	return c.complete(ctx, path)
+}
+
+// complete reports a table, a column or an index of the schema that the file does not have. Without it some verbs
+// would work and others not.
+func (c *conn) complete(ctx context.Context, path string) error {
+	connector, err := sqlite.NewConnector("file::memory:")
+	if err != nil {
+		return err
+	}
+	empty := sql.OpenDB(connector)
+	empty.SetMaxOpenConns(1) // each has a memory of its own
+	defer func() { _ = empty.Close() }()
+	if _, err := empty.ExecContext(ctx, schema); err != nil {
+		return err
+	}
+	want, err := names(ctx, empty)
+	if err != nil {
+		return err
+	}
+	have, err := names(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, name := range want {
+		if !slices.Contains(have, name) {
+			return fmt.Errorf("%s lacks %s, so it was made by an unfinished version of this package or something else has changed it; %s", path, name, cure)
+		}
+	}
 	return nil
+}
+
+// names are all indexes, and all tables with each of their columns.
+func names(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}) (list []string, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT concat_ws(' ', m.type, m.name, p.name) FROM sqlite_schema m LEFT JOIN pragma_table_info(m.name) p`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		list = append(list, name)
+	}
+	return list, rows.Err()
 }
 
 // checked is the size up to which the whole file is looked at. Beyond it, the reservations are not: they are
@@ -129,7 +178,7 @@ func (c *conn) whole(ctx context.Context, upTo int64) error {
 	queries := []string{"PRAGMA quick_check(1)"}
 	if pages*size > upTo {
 		queries = nil
-		for _, table := range []string{"tenants", "keys", "budgets", "amounts", "carriers", "controls", "globals"} {
+		for _, table := range []string{"tenants", "keys", "budgets", "amounts", "carriers", "controls", "globals", "repeats", "alerts", "commands"} {
 			queries = append(queries, "PRAGMA quick_check("+table+")")
 		}
 	}

@@ -1,11 +1,11 @@
 package sqliteledger_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -53,26 +53,37 @@ type story struct {
 var (
 	storyKeys   = []string{"k1", "k2", "k3"} // the last is never opened
 	storyBudget = []ledger.Budget{
-		{Name: "life", Meter: cost.Spend, Currency: "USD", Limit: 60, Window: cost.Lifetime},
-		{Name: "hour", Meter: cost.Spend, Currency: "USD", Limit: 40, Window: cost.Hour, Zone: "Asia/Kolkata"},
+		{Name: "life", Meter: cost.Spend, Currency: "USD", Limit: 60, Window: cost.Lifetime, AlertAt: []int{90, 50}},
+		{Name: "life", Of: "child", Meter: cost.Spend, Currency: "USD", Limit: 45, Window: cost.Lifetime},
+		{Name: "life", Observed: true, Meter: cost.Spend, Currency: "USD", Limit: 15, Window: cost.Lifetime, AlertAt: []int{100}},
+		{Name: "hour", Meter: cost.Spend, Currency: "USD", Limit: 40, Window: cost.Hour, Zone: "Asia/Kolkata", AlertAt: []int{30, 60}},
+		{Name: "roll", Meter: cost.Spend, Currency: "USD", Limit: 50, Window: cost.Rolling(2 * time.Hour), AlertAt: []int{40, 80}},
+		{Name: "roll", Of: "child", Observed: true, Meter: cost.Charge, Currency: "USD", Limit: 10, Window: cost.Rolling(7 * time.Minute)},
 		{Name: "fees", Meter: cost.Fee, Currency: "USD", Limit: 20, Window: cost.Day, Operations: []cost.Pattern{"v.a.*"}},
 		{Name: "calls", Meter: cost.Calls, Limit: 25, Window: cost.Day},
 		{Name: "euro", Meter: cost.Charge, Currency: "EUR", Limit: 30, Window: cost.Lifetime},
 		{Name: "team", Shared: true, Limit: ledger.NoLimit},
 		{Name: "team", Shared: true, Limit: 45},
+		{Name: "team", Shared: true, Limit: 20, Observed: true},
 		{Name: "month", Shared: true, Limit: ledger.NoLimit},
+		{Name: "rate", Shared: true, Limit: ledger.NoLimit},
 		{Name: "gone", Shared: true, Limit: ledger.NoLimit},
 	}
 	storyRows = []ledger.Budget{
-		{Name: "team", Meter: cost.Spend, Currency: "USD", Limit: 90, Window: cost.Lifetime},
+		{Name: "team", Meter: cost.Spend, Currency: "USD", Limit: 90, Window: cost.Lifetime, AlertAt: []int{75}},
 		{Name: "month", Meter: cost.Charge, Currency: "USD", Limit: 200, Window: cost.Month, Zone: "Europe/Berlin"},
+		{Name: "rate", Meter: cost.Calls, Limit: 12, Window: cost.Rolling(time.Hour), AlertAt: []int{50, 100}},
+	}
+	storyRepeats = []ledger.Repeat{
+		{ID: "x", Most: 1, Window: 10 * time.Minute}, {ID: "y", Most: 2, Window: 3 * time.Hour}, {ID: "y", Most: 4, Window: 3 * time.Hour},
+		{ID: "z", Most: 1, Window: 30 * time.Hour, Observed: true},
 	}
 )
 
 // answer is what of an error and a result must be the same.
 type answer struct {
 	Err    string
-	Short  []ledger.Shortfall
+	Short  []string
 	Result any
 }
 
@@ -86,7 +97,7 @@ func (s *story) tell(steps int) {
 		s.do("set "+b.Name, func(l ledger.Ledger, _ int) (any, error) { return nil, l.SetBudget(ctx, acme, b) })
 	}
 	for i := range steps {
-		switch n := s.IntN(20); {
+		switch n := s.IntN(24); {
 		case n < 8:
 			s.reserve(i)
 		case n < 13:
@@ -95,16 +106,24 @@ func (s *story) tell(steps int) {
 			s.release()
 		case n < 17:
 			s.raise()
-		case n < 18:
-			s.stop()
 		case n < 19:
-			s.clock.Add(time.Duration(s.Int64N(int64(40*time.Hour))) - 8*time.Hour)
-			s.log = append(s.log, "clock "+s.clock.Now().String())
+			s.adjust()
+		case n < 20:
+			s.acknowledge()
+		case n < 21:
+			s.stop()
+		case n < 22:
+			s.turn(time.Duration(s.Int64N(int64(40*time.Hour))) - 8*time.Hour)
+		case n < 23:
+			s.turn(time.Duration(s.Int64N(int64(20*time.Minute))) - 2*time.Minute)
 		default:
-			b := storyRows[s.IntN(2)]
+			b := storyRows[s.IntN(3)]
 			b.Limit = s.Int64N(150)
-			if s.IntN(5) == 0 {
+			if s.IntN(5) == 0 && b.Name != "rate" {
 				b.Zone = "Asia/Tokyo"
+			}
+			if s.IntN(2) == 0 {
+				b.AlertAt = []int{s.IntN(100) + 1}
 			}
 			s.do(fmt.Sprintf("set %+v", b), func(l ledger.Ledger, _ int) (any, error) { return nil, l.SetBudget(ctx, acme, b) })
 		}
@@ -113,6 +132,12 @@ func (s *story) tell(steps int) {
 			return
 		}
 	}
+}
+
+// turn moves the clock, by whole microseconds, which is what SQLite is told of it.
+func (s *story) turn(by time.Duration) {
+	s.clock.Add(by.Truncate(time.Microsecond))
+	s.log = append(s.log, "clock "+s.clock.Now().String())
 }
 
 // do tells both ledgers and compares their answers.
@@ -124,7 +149,7 @@ func (s *story) do(what string, tell func(l ledger.Ledger, i int) (any, error)) 
 		result, err := tell(l, i)
 		got[i] = answer{Err: class(err), Result: result}
 		if d := (*ledger.Denied)(nil); errors.As(err, &d) {
-			got[i].Short = d.Shortfalls
+			got[i].Short = short(d.Shortfalls)
 		}
 	}
 	s.same(what, got[0], got[1])
@@ -149,7 +174,7 @@ func class(err error) string {
 	if errors.As(err, &d) {
 		return "denied " + string(d.Code) + " " + d.Name
 	}
-	for _, known := range []error{ledger.ErrNoBudget, ledger.ErrBudgetFixed, ledger.ErrNoHold, ledger.ErrNoKey, ledger.ErrSettled} {
+	for _, known := range []error{ledger.ErrNoBudget, ledger.ErrBudgetFixed, ledger.ErrNoHold, ledger.ErrNoKey, ledger.ErrSettled, ledger.ErrOpen, ledger.ErrAdjusted} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -159,14 +184,38 @@ func class(err error) string {
 
 // plain is a hold without the times' inner representation.
 func plain(h ledger.Hold) any {
-	return []any{h.ID, h.Nonce, h.Key, h.Operation, h.Entries, h.Object, h.Phase, h.Deadline.UnixMicro(), h.Attached, h.Memo}
+	return []any{h.ID, h.Nonce, h.Key, h.Operation, h.Entries, h.Object, h.Phase, h.Deadline.UnixMicro(), micros(h.RetryUntil), h.Controls, h.Attached, h.Memo, short(h.Would)}
+}
+
+// micros is a time as SQLite keeps it, 0 for none.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 // told are states without the operations, whose nil and empty are the same.
 func told(states []ledger.State) []string {
 	var out []string
 	for _, st := range states {
-		out = append(out, fmt.Sprint(st.Name, st.Shared, st.Meter, st.Currency, st.Limit, st.Window, st.Zone, st.Spent, st.Held, st.Start.UnixMicro(), st.Reset.IsZero() || st.Reset.UnixMicro() > 0))
+		out = append(out, fmt.Sprint(st.Name, " ", st.Shared, st.Of, st.Observed, st.Meter, st.Currency, st.Limit, st.Window, st.Zone, st.AlertAt,
+			" spent ", st.Spent, " held ", st.Held, " ", micros(st.Start), " ", micros(st.Reset)))
+	}
+	return out
+}
+
+func short(list []ledger.Shortfall) (out []string) {
+	for _, f := range list {
+		out = append(out, fmt.Sprint(f.Need, " of ", told([]ledger.State{f.State})))
+	}
+	return out
+}
+
+// corrections are adjustments without the times' inner representation.
+func corrections(list []ledger.Adjustment) (out []string) {
+	for _, a := range list {
+		out = append(out, fmt.Sprint(a.ID, a.Actual, a.Reason, micros(a.At), a.Deltas))
 	}
 	return out
 }
@@ -182,7 +231,7 @@ func (s *story) reserve(i int) {
 		r = s.request(i)
 	}
 	var holds [2]ledger.Hold
-	s.do(fmt.Sprintf("reserve %+v claim %+v", r, r.Claim), func(l ledger.Ledger, i int) (any, error) {
+	s.do(fmt.Sprintf("reserve %+v claim %+v repeat %+v", r, r.Claim, r.Repeat), func(l ledger.Ledger, i int) (any, error) {
 		h, err := l.Reserve(ctx, r)
 		holds[i] = h
 		return plain(h), err
@@ -213,7 +262,7 @@ func (s *story) request(i int) ledger.Request {
 		Lines: s.lines(), Deadline: time.Duration(s.IntN(90)) * time.Minute, Read: s.IntN(12) == 0,
 	}
 	for _, b := range storyBudget {
-		if s.IntN(3) > 0 && (b.Name != "gone" || s.IntN(15) == 0) && (b.Name != "euro" || s.IntN(3) == 0) {
+		if s.IntN(5) > 1 && (b.Name != "gone" || s.IntN(15) == 0) && (b.Name != "euro" || s.IntN(3) == 0) {
 			r.Budgets = append(r.Budgets, b)
 		}
 	}
@@ -223,6 +272,9 @@ func (s *story) request(i int) ledger.Request {
 	if s.IntN(3) == 0 {
 		r.Claim = &ledger.Claim{ID: fmt.Sprint("c", s.IntN(4)), Fingerprint: fmt.Sprint("f", s.IntN(8)/7), Memory: 23 * time.Hour}
 		r.Probing = s.IntN(4) == 0
+	}
+	if s.IntN(3) == 0 {
+		r.Repeat = &storyRepeats[s.IntN(len(storyRepeats))]
 	}
 	return r
 }
@@ -284,7 +336,7 @@ func (s *story) settle() {
 
 // current leaves out what is told of windows that are over: how long it is remembered is the ledger's own.
 func current(states []ledger.State) []string {
-	life := slices.DeleteFunc(slices.Clone(states), func(s ledger.State) bool { return s.Window != cost.Lifetime })
+	life := slices.DeleteFunc(slices.Clone(states), func(s ledger.State) bool { return s.Window != cost.Lifetime && s.Window.Rolls() == 0 })
 	return told(life)
 }
 
@@ -298,6 +350,30 @@ func (s *story) release() {
 			return nil, l.Release(ctx, holds[i], unsent)
 		})
 	}
+}
+
+func (s *story) adjust() {
+	holds, ok := s.pick()
+	if !ok {
+		return
+	}
+	a := ledger.Adjustment{ID: fmt.Sprint("a", s.IntN(4)), Actual: s.lines(), Reason: "told"}
+	s.do(fmt.Sprintf("adjust %s %+v", holds[0].ID, a), func(l ledger.Ledger, i int) (any, error) {
+		r, err := l.Adjust(ctx, acme, holds[i].ID, a)
+		return []any{r.Over, r.Strays, current(r.States)}, err
+	})
+}
+
+func (s *story) acknowledge() {
+	waiting, err := s.ledgers[0].Alerts(ctx, acme)
+	must(s.t, err)
+	names := []string{"nothing"}
+	for _, a := range waiting {
+		if s.IntN(2) == 0 {
+			names = append(names, a.ID)
+		}
+	}
+	s.do(fmt.Sprintf("acknowledge %q", names), func(l ledger.Ledger, _ int) (any, error) { return nil, l.Acknowledge(ctx, acme, names...) })
 }
 
 func (s *story) raise() {
@@ -342,36 +418,45 @@ func (s *story) compare() {
 	for _, k := range storyKeys {
 		var got [2]answer
 		for i, l := range s.ledgers {
-			states, err := l.Balance(ctx, acme, k, storyBudget[:8])
+			states, err := l.Balance(ctx, acme, k, storyBudget[:len(storyBudget)-1])
 			got[i] = answer{Err: class(err), Result: told(states)}
 		}
 		s.same("balance of "+k, got[0], got[1])
 	}
+	names := [][]string{nil, {"run:run-k1"}, {"run:nobody", "key:k2"}}[s.IntN(3)]
 	var got [2][]any
 	for i, l := range s.ledgers {
-		open, err := l.InDoubt(ctx, acme)
+		doubt, err := l.InDoubt(ctx, acme)
 		must(s.t, err)
-		slices.SortFunc(open, func(a, b ledger.Hold) int { return cmpID(a.ID, b.ID) })
-		for _, h := range open {
-			got[i] = append(got[i], plain(h))
+		open, err := l.Unsettled(ctx, acme, names...)
+		must(s.t, err)
+		for _, list := range [][]ledger.Hold{doubt, open} {
+			if !slices.IsSortedFunc(list, func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) }) {
+				s.t.Errorf("seed %d: not oldest first: %+v", s.seed, list)
+			}
+			slices.SortFunc(list, func(a, b ledger.Hold) int { return cmp.Compare(a.ID, b.ID) })
+			for _, h := range list {
+				got[i] = append(got[i], plain(h))
+			}
+			got[i] = append(got[i], "and")
 		}
 		for _, h := range s.holds[max(0, len(s.holds)-8):] {
 			found, err := l.Find(ctx, acme, h[0].ID)
 			must(s.t, err)
-			got[i] = append(got[i], plain(found))
+			got[i] = append(got[i], plain(found), corrections(found.Adjustments))
+		}
+		alerts, err := l.Alerts(ctx, acme)
+		must(s.t, err)
+		for _, a := range alerts {
+			got[i] = append(got[i], a.ID, a.Key, told([]ledger.State{a.State}), a.Percent, micros(a.At))
+		}
+		for _, b := range storyRows {
+			row, err := l.Budget(ctx, acme, b.Name)
+			got[i] = append(got[i], row.Limit, row.AlertAt, class(err))
 		}
 	}
-	if !reflect.DeepEqual(got[0], got[1]) {
-		s.same("records", got[0], got[1])
+	for i := range min(len(got[0]), len(got[1])) {
+		s.same("records", got[0][i], got[1][i])
 	}
-}
-
-func cmpID(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	s.same("number of records", len(got[0]), len(got[1]))
 }

@@ -1,10 +1,7 @@
 package sqliteledger
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -31,17 +28,17 @@ const (
 	retentionRead = time.Hour
 )
 
-const selectHold = `SELECT id, nonce, key, operation, object, phase, deadline, memo, parts, claim, first, saw, probing, raised, attached, retry FROM holds `
+const selectHold = `SELECT id, nonce, key, operation, object, phase, deadline, memo, controls, parts, would, claim, first, saw, probing, raised, attached, retry FROM holds `
 
 // row is what selectHold reads into.
 type row struct {
 	hold
-	deadline, retry int64
-	parts           string
+	deadline, retry        int64
+	controls, parts, would string
 }
 
 func (r *row) into() []any {
-	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.parts, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.attached, &r.retry}
+	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.controls, &r.parts, &r.would, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.attached, &r.retry}
 }
 
 // hold returns a reservation by its id, or nil.
@@ -60,12 +57,18 @@ func (b *books) unpack(r row) *hold {
 		h.RetryUntil = time.UnixMicro(r.retry)
 	}
 	var parts []part
-	if err := json.Unmarshal([]byte(r.parts), &parts); err != nil {
-		b.fail(errors.New("a reservation's row cannot be read")) // json's error may quote it
+	var would []shortfall
+	b.parse("reservation", r.controls, &h.Controls)
+	b.parse("reservation", r.parts, &parts)
+	b.parse("reservation", r.would, &would)
+	if b.err != nil {
 		return nil
 	}
 	for _, p := range parts {
 		h.parts = append(h.parts, p.part())
+	}
+	for _, s := range would {
+		h.Would = append(h.Would, ledger.Shortfall{State: s.state(), Need: s.Need})
 	}
 	return &h
 }
@@ -79,13 +82,20 @@ func (b *books) put(h *hold, after time.Duration) {
 	if h.Phase == ledger.Settled || h.Phase == ledger.Released {
 		forget = b.now.Add(after).UnixMicro()
 	}
+	parts, would := make([]part, len(h.parts)), make([]shortfall, len(h.Would))
+	for i, p := range h.parts {
+		parts[i] = pack(p)
+	}
+	for i, s := range h.Would {
+		would[i] = shortfall{packState(s.State), s.Need}
+	}
 	b.exec(`
-		INSERT INTO holds (tenant, id, nonce, key, operation, object, phase, deadline, memo, parts, claim, first, saw, probing, raised, attached, retry, forget)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		INSERT INTO holds (tenant, id, nonce, key, operation, object, phase, deadline, memo, controls, parts, would, claim, first, saw, probing, raised, attached, retry, forget)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, id) DO UPDATE SET
-			object = excluded.object, phase = excluded.phase, memo = excluded.memo, parts = excluded.parts, saw = excluded.saw,
+			object = excluded.object, phase = excluded.phase, memo = excluded.memo, parts = excluded.parts, would = excluded.would, saw = excluded.saw,
 			probing = excluded.probing, raised = excluded.raised, attached = excluded.attached, retry = excluded.retry, forget = excluded.forget`,
-		b.tenant, h.ID, h.Nonce, h.Key, h.Operation, h.Object, string(h.Phase), h.Deadline.UnixMicro(), h.Memo, b.pack(h.parts), h.claim, h.first, h.saw,
+		b.tenant, h.ID, h.Nonce, h.Key, h.Operation, h.Object, string(h.Phase), h.Deadline.UnixMicro(), h.Memo, b.json(h.Controls), b.json(parts), b.json(would), h.claim, h.first, h.saw,
 		h.probing, h.raised, h.attached, retry, forget)
 }
 
@@ -94,12 +104,15 @@ func (b *books) put(h *hold, after time.Duration) {
 type part struct {
 	Name       string         `json:"b"`
 	Shared     bool           `json:"s,omitempty"`
+	Of         string         `json:"of,omitempty"`
+	Observed   bool           `json:"obs,omitempty"`
 	Meter      cost.Meter     `json:"m"`
 	Currency   cost.Currency  `json:"c,omitempty"`
 	Limit      int64          `json:"l"`
 	Window     cost.Window    `json:"w"`
 	Zone       string         `json:"z,omitempty"`
 	Operations []cost.Pattern `json:"o,omitempty"`
+	AlertAt    []int          `json:"at,omitempty"`
 	Start      int64          `json:"from"`
 	End        int64          `json:"to,omitempty"`
 	Held       int64          `json:"held"`
@@ -107,35 +120,64 @@ type part struct {
 	Base       int64          `json:"base,omitempty"`
 }
 
-func (p part) part() ledger.Part {
-	return ledger.Part{
-		Entry: ledger.Entry{Budget: p.Name, Shared: p.Shared, Meter: p.Meter, Currency: p.Currency, Start: p.Start, Held: p.Held, Booked: p.Booked},
-		Of: ledger.Budget{
-			Name: p.Name, Shared: p.Shared, Meter: p.Meter, Currency: p.Currency, Limit: p.Limit, Window: p.Window, Zone: p.Zone, Operations: p.Operations,
-		},
-		End: p.End, Base: p.Base,
+func (p part) budget() ledger.Budget {
+	return ledger.Budget{
+		Name: p.Name, Shared: p.Shared, Of: p.Of, Meter: p.Meter, Currency: p.Currency, Limit: p.Limit, Window: p.Window, Zone: p.Zone,
+		Operations: p.Operations, Observed: p.Observed, AlertAt: p.AlertAt,
 	}
 }
 
-func (b *books) pack(parts []ledger.Part) string {
-	list := make([]part, len(parts))
-	for i, p := range parts {
-		list[i] = part{
-			p.Budget, p.Shared, p.Meter, p.Currency, p.Of.Limit, p.Of.Window, p.Of.Zone, p.Of.Operations,
-			p.Start, p.End, p.Held, p.Booked, p.Base,
-		}
+func (p part) part() ledger.Part {
+	return ledger.Part{
+		Entry: ledger.Entry{
+			Budget: p.Name, Shared: p.Shared, Of: p.Of, Observed: p.Observed, Meter: p.Meter, Currency: p.Currency,
+			Start: p.Start, Held: p.Held, Booked: p.Booked,
+		},
+		Of: p.budget(), End: p.End, Base: p.Base,
 	}
-	text, err := json.Marshal(list)
-	if b.fail(err); bytes.Contains(text, []byte(`\ufffd`)) {
-		b.fail(errors.New("a budget's name is not UTF-8")) // it would be read back as another
+}
+
+func packBudget(b ledger.Budget) part {
+	return part{
+		Name: b.Name, Shared: b.Shared, Of: b.Of, Observed: b.Observed, Meter: b.Meter, Currency: b.Currency, Limit: b.Limit, Window: b.Window,
+		Zone: b.Zone, Operations: b.Operations, AlertAt: b.AlertAt,
 	}
-	return string(text)
+}
+
+func pack(p ledger.Part) part {
+	packed := packBudget(p.Of)
+	packed.Start, packed.End, packed.Held, packed.Booked, packed.Base = p.Start, p.End, p.Held, p.Booked, p.Base
+	return packed
+}
+
+// state is a [ledger.State] that was stored as a part.
+func (p part) state() ledger.State {
+	s := ledger.State{Budget: p.budget(), Spent: p.Booked, Held: p.Held, Start: time.UnixMicro(p.Start)}
+	if p.End != 0 {
+		s.Reset = time.UnixMicro(p.End)
+	}
+	return s
+}
+
+func packState(s ledger.State) part {
+	packed := packBudget(s.Budget)
+	packed.Start, packed.Held, packed.Booked = s.Start.UnixMicro(), s.Held, s.Spent
+	if !s.Reset.IsZero() {
+		packed.End = s.Reset.UnixMicro()
+	}
+	return packed
+}
+
+// A shortfall is a [ledger.Shortfall] in JSON.
+type shortfall struct {
+	part
+	Need int64 `json:"need"`
 }
 
 // plain is h for the caller.
 func (h *hold) plain() ledger.Hold {
 	c := h.Hold
-	c.Entries, c.States = nil, nil
+	c.Entries, c.States = nil, nil // the caller of a reserve is told the states by answer
 	for _, p := range h.parts {
 		c.Entries = append(c.Entries, p.Entry)
 	}
@@ -151,9 +193,11 @@ func (f *file) forget() error {
 	b := &books{ctx: context.Background(), conn: f.write, now: now}
 	const over = `(SELECT rowid FROM holds WHERE forget > 0 AND forget <= ? ORDER BY forget LIMIT 256)`
 	b.exec(`DELETE FROM claims WHERE (tenant, id, hold) IN (SELECT tenant, claim, id FROM holds WHERE rowid IN `+over+`)`, now.UnixMicro())
+	b.exec(`DELETE FROM adjustments WHERE (tenant, hold) IN (SELECT tenant, id FROM holds WHERE rowid IN `+over+`)`, now.UnixMicro())
 	holds := b.exec(`DELETE FROM holds WHERE rowid IN `+over, now.UnixMicro())
+	repeats := b.exec(`DELETE FROM repeats WHERE (tenant, id, n) IN (SELECT tenant, id, n FROM repeats WHERE forget <= ? ORDER BY forget LIMIT 256)`, now.UnixMicro())
 	keys := b.forgetKeys(now.Add(-retention).UnixMicro())
-	if holds < 256 && keys < 256 {
+	if max(holds, repeats, int64(keys)) < 256 {
 		f.tidied = now.UnixMicro()
 	}
 	return b.err

@@ -3,6 +3,7 @@ package sqliteledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,15 +28,24 @@ func (b *books) reserve(r ledger.Request) (ledger.Hold, error) {
 	if err != nil {
 		return ledger.Hold{}, err
 	}
+	var would []ledger.Shortfall
+	if r.Repeat != nil && first == nil {
+		if would, err = b.repeated(*r.Repeat); err != nil {
+			return ledger.Hold{}, err
+		}
+	}
 	if first != nil || r.Read {
 		r.Lines, r.Object = ledger.CallsOnly(r.Lines), ""
 	}
 	h := &hold{Hold: ledger.Hold{
 		Tenant: r.Tenant, ID: r.ID, Nonce: r.Nonce, Key: r.Key, Operation: r.Operation,
-		Phase: ledger.InFlight, Deadline: b.now.Add(r.Deadline), Memo: r.Memo,
+		Phase: ledger.InFlight, Deadline: b.now.Add(r.Deadline), Controls: slices.Clone(r.Controls), Memo: r.Memo, Would: would,
 	}, probing: r.Probing && first == nil}
 	if err := b.charge(h, r); err != nil {
 		return ledger.Hold{}, err
+	}
+	if r.Repeat != nil && first == nil {
+		b.repeat(*r.Repeat)
 	}
 	switch {
 	case first != nil:
@@ -65,7 +75,10 @@ func (b *books) replay(h *hold, r ledger.Request) (ledger.Hold, error) {
 // answer is what the caller of h's reserve is told: an attempt of a retry is told the first attempt's hold. It
 // holds nothing of its own.
 func (b *books) answer(h *hold) (ledger.Hold, error) {
-	states := b.states(h.Key, h.parts)
+	states := h.States
+	if states == nil { // asked again
+		states = b.states(h.Key, h.parts)
+	}
 	a := h.plain()
 	if h.first != "" {
 		first := b.hold(h.first)
@@ -73,7 +86,7 @@ func (b *books) answer(h *hold) (ledger.Hold, error) {
 			return ledger.Hold{}, ledger.ErrNoHold
 		}
 		a = first.plain()
-		a.Attached = true
+		a.Attached, a.Would = true, h.Would
 	}
 	a.States = states
 	return a, nil
@@ -186,6 +199,7 @@ func (b *books) raise(id string, r ledger.Request) (ledger.Hold, error) {
 	if err := b.admit(r); err != nil {
 		return ledger.Hold{}, err
 	}
+	h.Would = nil
 	if err := b.charge(h, r); err != nil {
 		return ledger.Hold{}, err
 	}

@@ -2,6 +2,7 @@ package sqliteledger
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -51,9 +52,14 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 		}
 	}
 	if rec.Phase == ledger.Settled {
-		return b.receipt(rec, false), same(rec, booked)
+		return b.receipt(rec, false), b.same(rec, booked)
 	}
 	over := b.book(rec, booked, held)
+	if over {
+		b.exec(`UPDATE keys SET frozen = 1 WHERE tenant = ? AND id = ?`, b.tenant, rec.Key)
+		rec.States = b.states(rec.Key, rec.parts)
+		b.alert(rec)
+	}
 	rec.Phase = s.Phase
 	b.carry(rec, s)
 	b.put(rec, retention)
@@ -72,8 +78,16 @@ func (b *books) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt, 
 	return r, err
 }
 
-// same says whether a settled reservation was settled with these amounts.
-func same(rec *hold, booked []int64) error {
+// same says whether a settled reservation was settled with these amounts, before it was adjusted.
+func (b *books) same(rec *hold, booked []int64) error {
+	for _, a := range b.adjustments(rec.ID) {
+		if len(a.Deltas) != len(booked) {
+			return errors.New("sqliteledger: an adjustment's row does not fit its reservation's")
+		}
+		for i := range booked {
+			booked[i] += a.Deltas[i]
+		}
+	}
 	for i, e := range rec.parts {
 		if e.Booked != booked[i] {
 			return ledger.ErrSettled
@@ -82,16 +96,13 @@ func same(rec *hold, booked []int64) error {
 	return nil
 }
 
-// book moves each part to its new amounts and freezes the key when the vendor took more than was reserved.
+// book moves each part to its new amounts, and reports whether one of them is more than what stood there.
 func (b *books) book(rec *hold, booked, held []int64) (over bool) {
 	for i := range rec.parts {
 		p := &rec.parts[i]
 		over = over || booked[i]+held[i] > p.Booked+p.Held
-		b.add(rec.Key, p.Entry, p.End, booked[i]-p.Booked, held[i]-p.Held)
+		b.add(tallyOf(rec.Key, p.Entry), p.Of, p.Start, p.End, booked[i]-p.Booked, held[i]-p.Held)
 		p.Booked, p.Held = booked[i], held[i]
-	}
-	if over {
-		b.exec(`UPDATE keys SET frozen = 1 WHERE tenant = ? AND id = ?`, b.tenant, rec.Key)
 	}
 	return over
 }
@@ -155,14 +166,14 @@ func (b *books) giveBack(rec *hold, calls bool) {
 	// What is left is the object's level: a retry is a new spend.
 	b.exec(`DELETE FROM claims WHERE tenant = ? AND id = ? AND hold = ?`, b.tenant, rec.claim, rec.ID)
 	if rec.Phase == ledger.Released {
-		b.drop(rec)
+		b.letGo(rec)
 	}
 }
 
 // carry makes rec the carrier of its object, and ends another one: the reply has told the object's level.
 func (b *books) carry(rec *hold, s ledger.Settlement) {
 	if s.Object != "" && s.Object != rec.Object {
-		b.drop(rec)
+		b.letGo(rec)
 		rec.Object = s.Object
 	}
 	if rec.Object == "" {
@@ -174,7 +185,7 @@ func (b *books) carry(rec *hold, s ledger.Settlement) {
 	if slices.ContainsFunc(rec.parts, func(p ledger.Part) bool { return p.Held > 0 }) {
 		b.setCarrier(rec.Object, rec.ID)
 	} else {
-		b.drop(rec)
+		b.letGo(rec)
 	}
 }
 
@@ -203,8 +214,8 @@ func (b *books) setCarrier(object, id string) {
 		b.tenant, object, id)
 }
 
-// drop ends rec's carrying. Where another reservation carries the object, it goes on doing so.
-func (b *books) drop(rec *hold) {
+// letGo ends rec's carrying. Where another reservation carries the object, it goes on doing so.
+func (b *books) letGo(rec *hold) {
 	if rec.Object != "" {
 		b.exec(`DELETE FROM carriers WHERE tenant = ? AND object = ? AND hold = ?`, b.tenant, rec.Object, rec.ID)
 	}
@@ -213,9 +224,9 @@ func (b *books) drop(rec *hold) {
 // absorb gives back what another reservation holds for the object of one that has told the object's level.
 func (b *books) absorb(carrier *hold) {
 	for _, p := range carrier.parts {
-		b.add(carrier.Key, p.Entry, p.End, 0, -p.Held)
+		b.add(tallyOf(carrier.Key, p.Entry), p.Of, p.Start, p.End, 0, -p.Held)
 	}
-	b.drop(carrier)
+	b.letGo(carrier)
 	b.absorbed(carrier)
 }
 

@@ -1,6 +1,16 @@
 -- What reserve and raise share: may this key call. Put before both by Go. Each check returns the reply that ends
 -- the verb, or nothing; none writes.
 
+-- would are the refusals of what is only observed, as short of charge.lua has them: eight words each. told adds them
+-- to a reply.
+local would = {}
+
+local function told(reply)
+  reply[#reply + 1] = tostring(#would / 8)
+  for _, s in ipairs(would) do reply[#reply + 1] = s end
+  return reply
+end
+
 -- admit refuses a key without a row, expired, revoked, paused or frozen. Revokes are looked for first.
 local function admit(now)
   local key = redis.call('HMGET', KEYS[2], 'open', 'frozen')
@@ -15,6 +25,11 @@ local function admit(now)
     if verbs[i] then error('keybrake: unknown control') end
   end
   if key[2] then return { 'denied', 'key_frozen', q.key } end
+end
+
+-- note writes a field of the record, or drops it where there is nothing to say.
+local function note(field, text)
+  if text ~= '' then redis.call('HSET', KEYS[1], field, text) else redis.call('HDEL', KEYS[1], field) end
 end
 
 -- saw is the pending reservation that carries the object now: the only one that this call's reply may end.

@@ -4,7 +4,7 @@
 -- KEYS[1] → the key's row   KEYS[2…] → rows of the shared budgets
 -- ARGV[1] → JSON, type balanceArgs in budget.go
 --
--- Returns ok NOW N (START END SPENT HELD)×N
+-- Returns ok NOW N (START END SPENT HELD FROM FIRST)×N
 --         nokey | window NOW | spec
 local now = clock()
 if redis.call('HEXISTS', KEYS[1], 'open') == 0 then return { 'nokey' } end
@@ -15,7 +15,7 @@ local list = {}
 for i, p in ipairs(q.parts) do
   if p.stop ~= '0' and not (int(p.start) <= now and now < int(p.stop)) then return { 'window', str(now) } end
   local v = redis.call('HMGET', KEYS[p.row], 'w:' .. p.name, 'e:' .. p.name)
-  local newer = v[1] and int(v[1]) >= int(p.start)
-  list[i] = { start = newer and v[1] or p.start, stop = newer and v[2] or p.stop }
+  local newer = p.back == '0' and v[1] and int(v[1]) >= int(p.start)
+  list[i] = { start = newer and v[1] or p.start, stop = newer and v[2] or p.stop, back = p.back }
 end
 return report({ 'ok', str(now) }, list)

@@ -3,10 +3,12 @@
 --
 -- KEYS[1] → the reservation's record        KEYS[2] → the key's row         KEYS[3] → the tenant's controls
 -- KEYS[4], KEYS[5], KEYS[6] → not used
--- KEYS[7] → which reservation carries the object   KEYS[8] → its record     KEYS[9…] → rows of the shared budgets
+-- KEYS[7] → which reservation carries the object   KEYS[8] → its record     KEYS[9] → pending reservations by deadline
+-- KEYS[10] → not used                              KEYS[11], KEYS[12] → alerts, their order and texts
+-- KEYS[13…] → rows of the shared budgets
 -- ARGV[1] → JSON, type reserveArgs in reserve.go
 --
--- Returns ok NOW N (START END SPENT HELD)×N
+-- Returns ok NOW N (…)×N M (…)×M   as reserve
 --         replay RECORD…   it was raised before
 --         missing | busy   no such reservation | not in flight, another attempt's, or on another object
 --         stale            the caller's hold is not what the record says
@@ -32,7 +34,10 @@ local list = landed(own)
 if q.object ~= '' then redis.call('HSET', KEYS[1], 'saw', saw()) end
 redis.call('HSET', KEYS[1], 'raised', '1', 'o', q.object ~= '' and q.object or q.from, 'f', q.fixed, 'l', q.layout,
   'm', q.memo, 'e', pack(list))
+note('al', q.marks)
+note('w', table.concat(would, ' '))
 redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('HDEL', KEYS[1], 'probing')
 put(list)
-return report({ 'ok', str(now) }, list)
+alert(now, list, q.marks, q.fixed, KEYS[11], KEYS[12])
+return told(report({ 'ok', str(now) }, list))

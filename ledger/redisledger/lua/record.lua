@@ -1,10 +1,10 @@
--- What the verbs on a reservation need to read and write its record. Put after books.lua by Go (scripts.go).
+-- What the verbs on a reservation need to read and write its record. Put after cells.lua by Go (scripts.go).
 
--- parts reads a record's field e: for each budget start, end, held, booked, base.
+-- parts reads a record's field e: for each budget start and end of the window, held, booked, base, and back.
 local function parts(e)
   local list = {}
-  for start, stop, held, booked, base in string.gmatch(e or '', '(%d+) (%d+) (%d+) (%d+) (%d+);') do
-    list[#list + 1] = { start = start, stop = stop, held = int(held), booked = int(booked), base = int(base) }
+  for start, stop, held, booked, base, back in string.gmatch(e or '', '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+);') do
+    list[#list + 1] = { start = start, stop = stop, held = int(held), booked = int(booked), base = int(base), back = back }
   end
   return list
 end
@@ -12,17 +12,17 @@ end
 local function pack(list)
   local e = {}
   for i, p in ipairs(list) do
-    e[i] = table.concat({ p.start, p.stop, str(p.held), str(p.booked), str(p.base) }, ' ') .. ';'
+    e[i] = table.concat({ p.start, p.stop, str(p.held), str(p.booked), str(p.base), p.back }, ' ') .. ';'
   end
   return table.concat(e)
 end
 
--- report adds to a reply how many parts there are and, of each, its window and what stands in it now.
+-- report adds to a reply how many parts there are and, of each, its window and what stands in the budget now: six words.
 local function report(reply, list)
   reply[#reply + 1] = tostring(#list)
   for i, p in ipairs(list) do
-    local spent, held = cell(KEYS[q.parts[i].row], q.parts[i].name, p.start)
-    for _, v in ipairs({ p.start, p.stop, spent, held }) do reply[#reply + 1] = v end
+    local spent, held, from, first = stand(KEYS[q.parts[i].row], q.parts[i].name, p)
+    for _, v in ipairs({ p.start, p.stop, spent, held, from, first }) do reply[#reply + 1] = v end
   end
   return reply
 end
@@ -34,8 +34,9 @@ local function dump(reply, record)
 end
 
 -- lapse ends a pending reservation whose hold has passed to another: q.left are its parts then.
-local function lapse(record)
+local function lapse(record, pending, id)
   redis.call('HSET', record, 'p', 'settled', 'e', q.left)
   redis.call('HINCRBY', record, 'v', 1)
   redis.call('PEXPIRE', record, q.leftkeep)
+  redis.call('ZREM', pending, id)
 end

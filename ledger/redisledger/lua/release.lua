@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
 -- Release gives a hold back, on proof that the vendor did not execute. It works when Redis is out of memory.
 --
--- KEYS[1] → the reservation's record   KEYS[2] → its key's row   KEYS[3] → open reservations by deadline
--- KEYS[4] → who carries its object     KEYS[5…] → rows of the shared budgets
+-- KEYS[1…6] → as close.lua says; [5] and [6] are not used
+-- KEYS[7] → who carries its object     KEYS[8…] → rows of the shared budgets
 -- ARGV[1] → JSON, type releaseArgs in settle.go
 --
 -- Returns ok        given back; or known to be in doubt, because a retry has attached
 --         settled   nothing to give back
 --         stale     Go has to read the record and propose anew
 local now = clock()
-local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'attached', 'c', 'k')
+local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'attached', 'c', 'k', 'd')
 if not rec[1] then
   -- A reserve that is still on its way must find that it came too late.
   redis.call('HSET', KEYS[1], 'v', '1', 'p', 'released', 'l', '', 'o', '', 'e', '', 'f', '', 'c', '', 'k', q.key)
-  ended(true, '')
+  ended(true, '', {})
   return { 'ok' }
 end
 if rec[1] == 'released' then return { 'ok' } end
@@ -28,17 +28,17 @@ if rec[5] and (rec[1] == 'in_flight' or rec[1] == 'in_doubt' and q.phase ~= 'in_
 end
 
 local list, phase = known(rec[4]), 'released'
-local carries = redis.call('GET', KEYS[4]) == q.id
+local carries = redis.call('GET', KEYS[7]) == q.id
 for i, p in ipairs(q.parts) do
   p.sum = p.calls and not (q.unsent and rec[1] == 'in_flight') and list[i].booked or 0
   p.rest = carries and math.min(list[i].base, list[i].held) or 0
   if p.rest > 0 then phase = 'pending' end
-  sound(KEYS[p.row], p.name, list[i].start, 0, 0)
+  sound(KEYS[p.row], p.name, list[i], 0, 0)
 end
 
-rebook(list, phase, rec[3])
+rebook(list, phase, rec[3], rec[8])
 redis.call('HSET', KEYS[1], 'void', '1') -- what is left is the object's level: a retry is a new spend
-ended(phase == 'released', rec[6])
-if carries and phase == 'released' then redis.call('DEL', KEYS[4]) end
+ended(phase == 'released', rec[6], list)
+if carries and phase == 'released' then redis.call('DEL', KEYS[7]) end
 forgetall(list)
 return { 'ok' }

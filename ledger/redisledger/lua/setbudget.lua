@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- SetBudget makes a shared budget's row or revises its limit. What was counted stays.
+-- SetBudget makes a shared budget's row or revises its limit and its alerts. What was counted stays.
 --
 -- KEYS[1] → the budget's row
 -- ARGV[1] → JSON, type budgetArgs in budget.go
@@ -14,4 +14,5 @@ int(q.limit)
 local past = row[2] or ''
 if string.find(past, q.rev, 1, true) then return { 'ok' } end
 redis.call('HSET', KEYS[1], 'spec', q.spec, 'limit', q.limit, 'rev', q.rev, 'past', string.sub(q.rev .. ' ' .. past, 1, 256))
+if q.alerts ~= '' then redis.call('HSET', KEYS[1], 'alerts', q.alerts) else redis.call('HDEL', KEYS[1], 'alerts') end
 return { 'ok' }

@@ -2,17 +2,16 @@
 -- Settle books what became of a call. It asks neither budgets nor the key's state, and works when Redis is out
 -- of memory: the money is gone.
 --
--- KEYS[1] → the reservation's record   KEYS[2] → its key's row      KEYS[3] → open reservations by deadline
--- KEYS[4] → who carries the object that it has      KEYS[5] → who carries the object that the reply names
--- KEYS[6] → the record of another carrier           KEYS[7] → the row of that one's key
--- KEYS[8…] → rows of the shared budgets
+-- KEYS[1…6] → as close.lua says
+-- KEYS[7] → who carries the object that it has      KEYS[8] → who carries the object that the reply names
+-- KEYS[9] → the record of another carrier   KEYS[10] → the row of that one's key   KEYS[11…] → rows of the shared budgets
 -- ARGV[1] → JSON, type settleArgs in settle.go
 --
--- Returns ok NOW OVER FIXED N (START END SPENT HELD)×N
+-- Returns ok NOW OVER FIXED N (START END SPENT HELD FROM FIRST)×N
 --         settled, as ok   with other amounts: the first stand
 --         missing | stale | carrier ID   no such reservation | Go has to read record | carrier and propose anew
 local now = clock()
-local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw')
+local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw', 'd', 'al', 'b')
 if not rec[1] then return { 'missing' } end
 if rec[2] ~= q.layout or rec[3] ~= q.from or rec[6] ~= q.key then return { 'stale' } end
 local list, over, holds = known(rec[4]), '0', false
@@ -23,35 +22,39 @@ if q.phase == 'in_doubt' then
   return done('ok')
 end
 if rec[1] == 'settled' then
+  local first = string.gmatch(rec[11] or '', '%d+') -- as before it was adjusted
   for i, p in ipairs(q.parts) do
-    if p.booked ~= '' and int(p.booked) ~= list[i].booked then return done('settled') end
+    local stood = tonumber(first() or list[i].booked)
+    if p.booked ~= '' and int(p.booked) ~= stood then return done('settled') end
   end
   return done('ok')
 end
-local other = q.object ~= '' and redis.call('GET', KEYS[5]) or ''
+local other = q.object ~= '' and redis.call('GET', KEYS[8]) or ''
 if other == q.id then other = '' end
-if other ~= q.other or other ~= '' and (redis.call('HGET', KEYS[6], 'v') or '') ~= q.version then return { 'carrier', other } end
+if other ~= q.other or other ~= '' and (redis.call('HGET', KEYS[9], 'v') or '') ~= q.version then return { 'carrier', other } end
 for i, p in ipairs(q.parts) do
   p.sum, p.rest = p.booked == '' and list[i].booked or int(p.booked), int(p.held)
   if p.sum - list[i].booked > list[i].held - p.rest then over = '1' end
   holds = holds or p.rest > 0
-  sound(KEYS[p.row], p.name, list[i].start, p.sum, p.rest)
+  sound(KEYS[p.row], p.name, list[i], p.sum, p.rest)
 end
 if q.other ~= rec[8] then q.absorb, q.ends = {}, false end -- its reply may be older than that one's
-for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a.start, 0, int(a.held)) end
+for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a, 0, int(a.held)) end
 local freezes = over == '1' and redis.call('HEXISTS', KEYS[2], 'open') == 1
-local carries = redis.call('GET', KEYS[4]) == q.id
+local carries = redis.call('GET', KEYS[7]) == q.id
+if over == '1' then ready(rec[10] or '', KEYS[5], KEYS[6]) end
 
-rebook(list, q.phase, q.object)
-ended(q.phase == 'settled', rec[7])
+rebook(list, q.phase, q.object, rec[9])
+ended(q.phase == 'settled', rec[7], list)
 if freezes then redis.call('HSET', KEYS[2], 'frozen', '1') end
 for _, a in ipairs(q.absorb) do
-  shift(KEYS[a.row], a.name, a.start, 0, -tonumber(a.held))
-  forget(KEYS[a.row], a.name, a.start)
+  shift(KEYS[a.row], a.name, a, 0, -tonumber(a.held))
+  forget(KEYS[a.row], a.name, a)
 end
-if q.ends then lapse(KEYS[6]) redis.call('DEL', KEYS[5]) end
-if carries then redis.call('DEL', KEYS[4]) end
-if q.object ~= '' and holds then redis.call('SET', KEYS[5], q.id) end
+if q.ends then lapse(KEYS[9], KEYS[4], q.other) redis.call('DEL', KEYS[8]) end
+if carries then redis.call('DEL', KEYS[7]) end
+if q.object ~= '' and holds then redis.call('SET', KEYS[8], q.id) end
+if over == '1' then alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6]) end
 local reply = done('ok')
 forgetall(list)
 return reply

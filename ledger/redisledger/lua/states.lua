@@ -4,5 +4,5 @@
 -- KEYS[i] → rows
 -- ARGV[1] → JSON, type statesArgs in list.go
 --
--- Returns ok NOW N (START END SPENT HELD)×N
+-- Returns ok NOW N (START END SPENT HELD FROM FIRST)×N
 return report({ 'ok', str(clock()) }, q.parts)

@@ -1,0 +1,174 @@
+package keybrake_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keybrake/keybrake-go"
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/reason"
+)
+
+// repeating allows the same call three times in ten minutes.
+func repeating() policy.Policy {
+	p := everything()
+	p.Repeat = policy.Times(3, 10*time.Minute)
+	return p
+}
+
+func TestARepeatRuleStopsALoopWhileThereIsBudget(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.spend(t, repeating())
+	for i := range 20 {
+		err := s.refund(100, fmt.Sprint("loop-", i))
+		d, denied := keybrake.DenialFrom(err)
+		if i < 3 && err != nil {
+			t.Fatalf("refund %d: %v", i, err)
+		}
+		if i >= 3 && (!denied || d.Reason != reason.RepeatExceeded || d.Limit != 3 || d.Reset.Before(time.Now())) {
+			t.Fatalf("refund %d: %v", i, err)
+		}
+	}
+	s.wantTrips(20) // one each: no SDK sends a refusal again
+	s.wantBooks(3, 0, 3)
+	if err := s.refund(100, "loop-0"); err != nil {
+		t.Errorf("a retry of the first attempt: %v", err)
+	}
+	if err := s.refund(101, ""); err != nil {
+		t.Errorf("another amount: %v", err)
+	}
+	for range 5 {
+		if it := s.sc.Charges.List(nil); it.Err() != nil {
+			t.Errorf("a read: %v", it.Err())
+		}
+	}
+	renewed := w.spender(t, w.issue(t, runOf(s), repeating()))
+	if d, _ := keybrake.DenialFrom(renewed.refund(100, "")); d == nil || d.Reason != reason.RepeatExceeded {
+		t.Errorf("another key of the run: %v", d)
+	}
+	other := w.spender(t, w.issue(t, "another_run", repeating()))
+	if err := other.refund(100, ""); err != nil {
+		t.Errorf("another run: %v", err)
+	}
+}
+
+// runOf is the run of a spender's key.
+func runOf(s *spender) string {
+	for _, r := range s.sink.Records() {
+		if r.Key == s.key.ID && r.Run != "" {
+			return r.Run
+		}
+	}
+	s.t.Fatal("no record of the key")
+	return ""
+}
+
+// observing would let refunds of up to 5 USD through, to 10 USD in all and three of the same.
+func observing() policy.Policy {
+	return policy.Policy{
+		Allow:           []policy.Rule{{Operation: "stripe.refunds.create", MaxPerCall: policy.USD("5")}, {Operation: "twilio.*"}},
+		Budgets:         []policy.Budget{policy.Lifetime(policy.USD("10")), policy.Scoped("team")},
+		Repeat:          policy.Times(3, 10*time.Minute),
+		InsecureObserve: true,
+	}
+}
+
+func TestAnObservedPolicyRefusesNothingAndRecordsWhatItWouldHave(t *testing.T) {
+	w := newWorld(t, nil)
+	if err := w.SetBudget(t.Context(), "acme", policy.Daily(policy.USD("20")).Shared("team")); err != nil {
+		t.Fatal(err)
+	}
+	s := w.spend(t, observing())
+	reasons := func() (list []string) {
+		for _, why := range last(w.sink.Records(), audit.Intent).Reasons {
+			list = append(list, string(why.Code)+" "+why.Budget)
+		}
+		return list
+	}
+	for _, step := range []struct {
+		what  string
+		cents int64
+		want  []string
+	}{
+		{"as the policy allows", 400, nil},
+		{"above the limit for one call", 600, []string{"max_per_call "}},
+		{"above the key's budget", 100, []string{"budget_exceeded lifetime 10.00 USD"}},
+		{"above both budgets and the limit", 2000, []string{"max_per_call ", "budget_exceeded lifetime 10.00 USD", "budget_exceeded team"}},
+		{"the same, 2", 100, []string{"budget_exceeded lifetime 10.00 USD", "budget_exceeded team"}},
+		{"the same, 3", 100, []string{"budget_exceeded lifetime 10.00 USD", "budget_exceeded team"}},
+		{"the same, 4", 100, []string{"repeat_exceeded repeat", "budget_exceeded lifetime 10.00 USD", "budget_exceeded team"}},
+	} {
+		if err := s.refund(step.cents, ""); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		r := last(w.sink.Records(), audit.Intent)
+		got := reasons()
+		slices.Sort(got)
+		slices.Sort(step.want)
+		if !slices.Equal(got, step.want) || (r.Verdict == audit.Observe) != (step.want != nil) {
+			t.Errorf("%s: the record says %s %q, want %q", step.what, r.Verdict, got, step.want)
+		}
+	}
+	s.wantBooks(34, 0, 34)
+	enforced := w.spender(t, w.issue(t, "enforced", policy.Policy{
+		Allow: []policy.Rule{{Operation: "stripe.refunds.create"}}, Budgets: []policy.Budget{policy.Scoped("team")},
+	}))
+	if err := enforced.refund(1900, ""); err != nil {
+		t.Errorf("what is observed has used up the team's budget: %v", err)
+	}
+}
+
+func TestObservingNeverOpensWhatIsNotAPolicysToDecide(t *testing.T) {
+	w := newWorld(t, nil)
+	if err := w.SetBudget(t.Context(), "acme", policy.Daily(policy.USD("20")).Shared("team")); err != nil {
+		t.Fatal(err)
+	}
+	key := w.issue(t, "run_1", observing())
+	rt := w.Transport(nil)
+	for name, tt := range map[string]struct {
+		method, url, contentType, body string
+		want                           reason.Code
+	}{
+		"an operation that is never allowed": {"POST", "https://api.stripe.com/v1/webhook_endpoints", formType, "url=https%3A%2F%2Fe.org&enabled_events[]=*", reason.OperationHardDenied},
+		"an operation of no catalogue":       {"POST", "https://api.stripe.com/v1/nothing", formType, "", reason.OperationUnknown},
+		"a path that is not canonical":       {"POST", "https://api.stripe.com/v1/./refunds", formType, "charge=ch_1&amount=5", reason.RequestInvalid},
+		"a host of nobody":                   {"GET", "https://example.org/v1/charges", "", "", reason.HostUnknown},
+		"a parameter given twice":            {"POST", refundsURL, formType, "charge=ch_1&amount=5&amount=6", reason.ParamDuplicate},
+		"a currency that no budget counts":   {"POST", "https://api.stripe.com/v1/payment_intents", formType, "amount=5&currency=eur", reason.CurrencyDenied},
+	} {
+		if d := denial(t, rt, request(t, tt.method, tt.url, key.Token(), tt.contentType, tt.body)); d == nil || d.Reason != tt.want {
+			t.Errorf("%s: %v, want %s", name, d, tt.want)
+		}
+	}
+	if _, err := w.Pause(t.Context(), keybrake.ByRun("acme", "run_1")); err != nil {
+		t.Fatal(err)
+	}
+	if d := denial(t, rt, request(t, "POST", refundsURL, key.Token(), formType, "charge=ch_1&amount=5")); d == nil || d.Reason != reason.KeyPaused {
+		t.Errorf("paused: %v", d)
+	}
+	if n := w.executed(); n != 0 {
+		t.Errorf("the vendor has executed %d", n)
+	}
+}
+
+func TestABudgetThatIsNearlyUsedUpRaisesAnAlertOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	p := everything()
+	p.Budgets = []policy.Budget{policy.Rolling(24*time.Hour, policy.USD("10")).Alert(80)}
+	s := w.spend(t, p)
+	for range 9 {
+		if err := s.refund(100, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alerts, err := w.ledger.Alerts(t.Context(), "acme")
+	if err != nil || len(alerts) != 1 || alerts[0].Percent != 80 || alerts[0].Key != s.key.ID || alerts[0].State.Name != "rolling 24h 10.00 USD" {
+		t.Errorf("%+v, %v", alerts, err)
+	}
+	if d, _ := keybrake.DenialFrom(s.refund(200, "")); d == nil || d.Reason != reason.BudgetExceeded || d.Reset.Before(time.Now().Add(23*time.Hour)) {
+		t.Errorf("above a rolling budget: %+v", d)
+	}
+}
