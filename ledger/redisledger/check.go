@@ -23,9 +23,10 @@ const ACL = aclAll + aclCluster
 const (
 	aclAll = "resetkeys ~kb:* resetchannels &kb:* -@all" +
 		" +ping +info +time +eval +evalsha" +
-		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby" +
+		" +hget +hmget +hgetall +hset +hdel +hexists +hlen +hincrby" +
 		" +get +set +exists +del +persist +pexpire +pttl" +
-		" +sadd +sscan +zadd +zcard +zrem +zrangebyscore" +
+		" +rpush +lindex +lrange +ltrim" +
+		" +sadd +sscan +zadd +zcard +zrem +zrange +zrangebyscore +zscan +zpopmin" +
 		" +publish +subscribe"
 	// With these a cluster's client finds its way. Later versions of go-redis ask for COMMAND, and when refused ask
 	// again at every call.
