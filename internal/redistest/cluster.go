@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // slots is how many a cluster has.
@@ -18,8 +19,7 @@ type Cluster struct {
 }
 
 // RunCluster starts masters and, for each of them, replicas, all with args, and returns when every node finds the
-// cluster whole. To have a replica take over soon after its master was killed, give "--cluster-node-timeout",
-// "1000"; a low one lets a busy machine take a slow node for a dead one.
+// cluster whole. A node is dead to the others when it has been silent for ten seconds, or what Bear says.
 func RunCluster(masters, replicas int, args ...string) (*Cluster, error) {
 	c := &Cluster{ids: map[*Server]string{}}
 	if err := c.begin(masters, replicas, args); err != nil {
@@ -72,7 +72,7 @@ func join(s *Server, args []string) ([]string, error) {
 	if s.bus, err = freePort(); err != nil {
 		return nil, err
 	}
-	own := []string{"--port", strconv.Itoa(s.port), "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(s.bus), "--cluster-node-timeout", "5000"}
+	own := []string{"--port", strconv.Itoa(s.port), "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(s.bus), "--cluster-node-timeout", "10000"}
 	return append(own, args...), nil
 }
 
@@ -100,6 +100,17 @@ func (c *Cluster) meet(ctx context.Context) error {
 		}
 		return true
 	})
+}
+
+// Bear sets for how long a node may be silent. A short time is for a node that is about to be killed: on a busy
+// machine one that is well is soon taken for dead.
+func (c *Cluster) Bear(silence time.Duration) error {
+	for _, node := range c.nodes() {
+		if err := node.admin.ConfigSet(context.Background(), "cluster-node-timeout", strconv.FormatInt(silence.Milliseconds(), 10)).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // whole says whether every node finds every slot served, and every replica has its copy.

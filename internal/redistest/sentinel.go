@@ -8,12 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // A Sentinel is a master with its replicas, watched by three sentinels that make a replica the master when the
-// master is gone for half a second.
+// master has been silent for ten seconds, or what Bear says.
 type Sentinel struct {
 	Nodes     []*Server // the first is the master to begin with
 	Sentinels []*Server
@@ -78,13 +79,24 @@ func (s *Sentinel) tune(settings ...any) error {
 // command line.
 func watch(v *Server, master *Server) ([]string, error) {
 	file := filepath.Join(v.dir, "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n",
+	text := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2\nsentinel down-after-milliseconds %s 10000\nsentinel failover-timeout %s 3000\n",
 		Name, master.port, Name, Name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
 	v.args = append([]string{file, "--sentinel"}, "--bind", "127.0.0.1", "--dir", v.dir, "--unixsocket", v.socket())
 	return []string{"--port", strconv.Itoa(v.port)}, nil
+}
+
+// Bear sets for how long a master may be silent. A short time is for a master that is about to be killed: on a busy
+// machine one that is well is soon taken for dead.
+func (s *Sentinel) Bear(silence time.Duration) error {
+	for _, v := range s.Sentinels {
+		if err := v.admin.Do(context.Background(), "SENTINEL", "SET", Name, "down-after-milliseconds", silence.Milliseconds()).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Sentinel) settled(ctx context.Context, replicas int) bool {

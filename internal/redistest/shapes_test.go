@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,6 +41,7 @@ func TestSentinelsNameAnotherMaster(t *testing.T) {
 	}
 	second, err := s.Failover()
 	must(t, err)
+	must(t, s.Bear(500*time.Millisecond))
 	second.Kill()
 	third, err := s.NewMaster(second)
 	must(t, err)
@@ -77,11 +79,12 @@ func TestAClusterKeepsItsKeysWhileSlotsMove(t *testing.T) {
 }
 
 func TestAReplicaOfAClusterTakesOver(t *testing.T) {
-	c, err := redistest.RunCluster(3, 1, "--cluster-node-timeout", "1000")
+	c, err := redistest.RunCluster(3, 1)
 	must(t, err)
 	t.Cleanup(c.Close)
 	old, _, err := c.Owner("{a}")
 	must(t, err)
+	must(t, c.Bear(time.Second))
 	old.Kill()
 	now, err := c.NewOwner("{a}", old)
 	must(t, err)

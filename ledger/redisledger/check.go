@@ -23,10 +23,10 @@ const ACL = aclAll + aclCluster
 const (
 	aclAll = "resetkeys ~kb:* resetchannels &kb:* -@all" +
 		" +ping +info +time +eval +evalsha" +
-		" +hget +hmget +hgetall +hset +hdel +hexists +hincrby +hlen" +
+		" +hget +hmget +hgetall +hset +hdel +hexists +hlen +hincrby" +
 		" +get +set +exists +del +persist +pexpire +pttl" +
-		" +sadd +sscan +zadd +zcard +zrem +zscan +zrange +zrangebyscore" +
-		" +lindex +lrange +rpush +ltrim" +
+		" +rpush +lindex +lrange +ltrim" +
+		" +sadd +sscan +zadd +zcard +zrem +zrange +zrangebyscore +zscan" +
 		" +publish +subscribe"
 	// With these a cluster's client finds its way. Later versions of go-redis ask for COMMAND, and when refused ask
 	// again at every call.
@@ -157,10 +157,13 @@ func samples(rules string) [][]string {
 
 const advice = "give the ledger a user of its own: ACL SETUSER keybrake on >PASSWORD " + ACL
 
-// advised adds to an error about permissions what to do.
+// advised adds to a server's refusal what to do.
 func advised(err error) error {
-	if redis.HasErrorPrefix(err, "NOPERM") {
+	switch {
+	case redis.HasErrorPrefix(err, "NOPERM"):
 		return fmt.Errorf("%w; %s", err, advice)
+	case redis.HasErrorPrefix(err, "This instance has cluster support disabled"):
+		return fmt.Errorf("redisledger: %w; the server is no node of a cluster: use redis.NewClient", err)
 	}
 	return err
 }

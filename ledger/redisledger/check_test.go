@@ -96,6 +96,9 @@ func TestCheckRefusesAClientThatDoesNotLeadToTheBooks(t *testing.T) {
 	fit(t, ring, "redis.Ring", "use redis.NewClient for one server, or redis.NewClusterClient")
 	lagging := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, RouteByLatency: true})
 	defer lagging.Close()
+	alone := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{redistest.Start(t)}})
+	defer alone.Close()
+	fit(t, alone, "no node of a cluster: use redis.NewClient")
 	fit(t, lagging, "leave ReadOnly, RouteByLatency and RouteRandomly of redis.ClusterOptions unset")
 }
 

@@ -128,8 +128,8 @@ func allUsed(t *testing.T, servers []*redistest.Server) {
 	}
 	for rule := range strings.FieldsSeq(redisledger.ACL) {
 		command, ok := strings.CutPrefix(rule, "+")
-		// Not used here: what tells other processes of a revoke, and what later versions of go-redis ask for.
-		if ok && !strings.Contains(stats.String(), "cmdstat_"+command+":") && !slices.Contains([]string{"publish", "subscribe", "command"}, command) {
+		// Not used here: what later versions of go-redis ask for, and what drops the oldest of very many alerts.
+		if ok && !strings.Contains(stats.String(), "cmdstat_"+command+":") && !slices.Contains([]string{"command", "zpopmin"}, command) {
 			t.Errorf("ACL allows %s, which the ledger has not used", command)
 		}
 	}
@@ -274,6 +274,7 @@ func TestBehindSentinel(t *testing.T) {
 			for _, replica := range s.Nodes[1:] {
 				must(t, replica.CatchUp(s.Nodes[0]))
 			}
+			must(t, s.Bear(500*time.Millisecond))
 			s.Nodes[0].Kill()
 		})
 	})
@@ -281,7 +282,7 @@ func TestBehindSentinel(t *testing.T) {
 
 func TestAMasterOfAClusterIsKilled(t *testing.T) {
 	t.Parallel()
-	c, err := redistest.RunCluster(3, 1, "--cluster-node-timeout", "1000")
+	c, err := redistest.RunCluster(3, 1)
 	must(t, err)
 	t.Cleanup(c.Close)
 	outage(t, clusterClient(t, c, &answers{}), func() {
@@ -292,6 +293,7 @@ func TestAMasterOfAClusterIsKilled(t *testing.T) {
 				must(t, c.Replicas[i].CatchUp(m))
 			}
 		}
+		must(t, c.Bear(time.Second))
 		master.Kill()
 	})
 }
