@@ -76,7 +76,7 @@ var (
 	}
 	storyRepeats = []ledger.Repeat{
 		{ID: "x", Most: 1, Window: 10 * time.Minute}, {ID: "y", Most: 2, Window: 3 * time.Hour}, {ID: "y", Most: 4, Window: 3 * time.Hour},
-		{ID: "z", Most: 1, Window: 30 * time.Hour, Observed: true},
+		{ID: "y", Most: 1, Window: 3 * time.Hour, Observed: true}, {ID: "z", Most: 1, Window: 30 * time.Hour, Observed: true},
 	}
 )
 
