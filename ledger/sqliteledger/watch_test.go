@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,29 @@ func TestWhoWatchesHearsEachControlOfEachProcessOnceAndInOrder(t *testing.T) {
 		if err := end(); !errors.Is(err, errDone) {
 			t.Errorf("Watch ended with %v", err)
 		}
+	}
+}
+
+func TestWatchWaitsOutAFileThatCannotBeRead(t *testing.T) {
+	path := fresh(t)
+	l := opened(t, path, 10)
+	heard, done := watched(t, l)
+	must(t, os.Rename(path, path+".away"))
+	time.Sleep(250 * time.Millisecond) // so that it has asked; if it has not, the test is easier
+	must(t, os.Rename(path+".away", path))
+	want := ledger.Control{Verb: ledger.Pause, Tenant: acme, Run: "later"}
+	_, err := l.Control(ctx, want)
+	must(t, err)
+	select {
+	case got := <-heard:
+		if got != want {
+			t.Errorf("heard %+v", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("heard nothing")
+	}
+	if err := done(); !errors.Is(err, errDone) {
+		t.Errorf("Watch ended with %v", err)
 	}
 }
 
