@@ -3,6 +3,7 @@ package main
 import (
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/keybrake/keybrake-go/ledger"
 )
@@ -18,7 +19,12 @@ type Drive struct {
 	Clients []Doer // a ledger may be there several times
 	Steps   int    // of each client
 	Final   bool   // revokes are among the operations
-	Stop    func() bool
+
+	// Oracle executes what was admitted, and then a reservation ends by what happened, as it does with the brake. Without
+	// one anybody ends it anyhow, which nobody should do and a ledger has to bear.
+	Oracle *Oracle
+
+	Stop func() bool // may be nil
 }
 
 // run returns when all clients have done their steps, or when Stop says so.
@@ -28,16 +34,15 @@ func (d *Drive) run(h *History) {
 	for i, do := range d.Clients {
 		all.Go(func() {
 			c := &client{Drive: d, Rand: rand.New(rand.NewPCG(d.Seed, uint64(i))), number: i, ask: do, open: open, history: h}
-			for step := range d.Steps {
-				if d.Stop != nil && d.Stop() {
-					return
-				}
+			for step := 0; step < d.Steps && !d.stopped(); step++ {
 				c.step(step)
 			}
 		})
 	}
 	all.Wait()
 }
+
+func (d *Drive) stopped() bool { return d.Stop != nil && d.Stop() }
 
 // A client is one goroutine of an agent's process.
 type client struct {
@@ -49,7 +54,16 @@ type client struct {
 	history *History
 }
 
-func (c *client) do(op Op) Answer { return c.history.do(c.number, op, c.ask) }
+// do has op carried out. Without an answer it waits until the ledger answers again: else a server that is away would
+// make a history of nothing but questions.
+func (c *client) do(op Op) Answer {
+	a := c.history.do(c.number, op, c.ask)
+	probe := Op{Verb: Balance, Tenant: c.Tenant}
+	for a.Verdict == Unknown && !c.stopped() && c.ask(probe).Verdict == Unknown {
+		time.Sleep(2 * time.Millisecond)
+	}
+	return a
+}
 
 // step does one thing. Every draw is made, used or not, so that the plan does not depend on what others did.
 func (c *client) step(n int) {
@@ -57,22 +71,20 @@ func (c *client) step(n int) {
 	op := Op{Tenant: c.Tenant, Key: key}
 	switch {
 	case what < 45:
-		op.Verb, op.Number, op.Amount = Reserve, n*len(c.Clients)+c.number, amount
-		c.reserve(op)
+		op.Verb, op.Number, op.Amount, op.Actual = Reserve, n*len(c.Clients)+c.number, amount, amount
+		if spent == 0 {
+			op.Actual += 2
+		} else if spent < 7 {
+			op.Actual /= 2
+		}
+		op.Executed = pick%5 != 0
+		c.reserve(op, pick)
 	case what < 72:
-		c.end(pick, func(op Op) Op {
-			op.Verb, op.Actual = Settle, op.Amount
-			if spent == 0 {
-				op.Actual += 2
-			} else if spent < 7 {
-				op.Actual /= 2
-			}
-			return op
-		})
+		c.end(pick, Settle)
 	case what < 82:
-		c.end(pick, func(op Op) Op { op.Verb = Release; return op })
+		c.end(pick, Release)
 	case what < 84:
-		c.end(pick, func(op Op) Op { op.Verb = Doubt; return op })
+		c.end(pick, Doubt)
 	case what < 90:
 		op.Verb, op.Control = Stop, ledger.Resume
 		op.Scope = []Scope{ByRun, ByKey, ByTenant, ByTenant, ByKey}[scope]
@@ -93,23 +105,47 @@ func (c *client) step(n int) {
 }
 
 // reserve puts what was admitted where all find it, and gives back what was not answered, as the brake does.
-func (c *client) reserve(op Op) {
+func (c *client) reserve(op Op, pick int) {
 	a := c.do(op)
 	op.Hold = a.Hold
-	switch a.Verdict {
-	case OK:
-		c.open.put(op)
-	case Unknown:
+	switch {
+	case a.Verdict == Unknown:
 		op.Verb, op.Hold = Release, op.gone()
-		c.do(op)
+		for a := c.do(op); a.Verdict == Unknown && !c.stopped(); {
+			a = c.do(op)
+		}
+		return
+	case a.Verdict != OK:
+		return
+	}
+	if c.Oracle != nil && op.Executed {
+		c.Oracle.execute(op)
+	}
+	if c.Oracle == nil || pick%11 != 0 { // else its agent has died
+		c.open.put(op)
 	}
 }
 
 // end takes a reservation, perhaps another client's, and ends it. One in five goes back, to be ended twice.
-func (c *client) end(pick int, how func(Op) Op) {
-	if op, ok := c.open.take(pick); ok {
-		c.do(how(op))
+func (c *client) end(pick int, verb Verb) {
+	op, ok := c.open.take(pick)
+	if !ok {
+		return
 	}
+	switch {
+	case verb == Doubt:
+		op.Verb = Doubt
+	case c.Oracle == nil:
+		op.Verb = verb
+		if pick%4 == 0 {
+			op.Actual = int64(pick) % (op.Amount + 1) // another than somebody else may have settled
+		}
+	case op.Executed:
+		op.Verb = Settle
+	default:
+		op.Verb = Release
+	}
+	c.do(op)
 }
 
 // A pool is the reservations that somebody may end.
@@ -137,4 +173,26 @@ func (p *pool) take(pick int) (Op, bool) {
 		p.ops = p.ops[:len(p.ops)-1]
 	}
 	return op, true
+}
+
+// An Oracle is what the vendor executed. It asks no ledger.
+type Oracle struct {
+	mu  sync.Mutex
+	ops []Op
+}
+
+func (o *Oracle) execute(op Op) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ops = append(o.ops, op)
+}
+
+// sums are what was executed for each key, within what had been reserved for it.
+func (o *Oracle) sums() (executed [keys]int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, op := range o.ops {
+		executed[op.Key] += min(op.Actual, op.Amount)
+	}
+	return executed
 }

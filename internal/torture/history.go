@@ -43,9 +43,9 @@ const lateDuplicates = true
 
 // do asks do, which is a ledger in this process or another, and keeps the answer.
 func (h *History) do(client int, op Op, do func(Op) Answer) Answer {
-	call := time.Since(h.began)
+	call := h.now()
 	a := do(op)
-	o := porcupine.Operation{ClientId: client, Input: op, Call: int64(call), Output: a, Return: int64(time.Since(h.began))}
+	o := porcupine.Operation{ClientId: client, Input: op, Call: call, Output: a, Return: h.now()}
 	if a.Verdict == Unknown && (op.Verb == Balance || op.Verb == Doubt) {
 		return a // changes nothing that the model knows of
 	}
@@ -60,6 +60,37 @@ func (h *History) do(client int, op Op, do func(Op) Answer) Answer {
 		h.ops = append(h.ops, o)
 	}
 	return a
+}
+
+// now is the time in the history.
+func (h *History) now() int64 { return int64(time.Since(h.began)) }
+
+// cut makes everything unknown that had not returned by then: a store that has lost something lost it then.
+func (h *History) cut(at int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = slices.DeleteFunc(h.ops, func(o porcupine.Operation) bool {
+		v := o.Input.(Op).Verb
+		return o.Return > at && (v == Balance || v == Doubt)
+	})
+	for i := range h.ops {
+		if o := &h.ops[i]; o.Return > at {
+			o.Output, o.Return = Answer{Verdict: Unknown, Err: "after the loss"}, math.MaxInt64
+		}
+	}
+}
+
+// admitted are the reserves that were, in order of their calls.
+func (h *History) admitted() []Op {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []Op
+	for _, o := range h.ops {
+		if op := o.Input.(Op); op.Verb == Reserve && o.Output.(Answer).Verdict == OK {
+			out = append(out, op)
+		}
+	}
+	return out
 }
 
 // refused reports a refusal that need not last.
@@ -154,7 +185,6 @@ func (h *History) explain(model porcupine.Model, info porcupine.LinearizationInf
 			}
 		}
 	}
-	fmt.Fprintf(&b, "  the whole history: %s\n", h.write())
 	return b.String()
 }
 
@@ -179,4 +209,17 @@ func line(o porcupine.Operation) string {
 		end = time.Duration(o.Return).Round(time.Microsecond).String()
 	}
 	return fmt.Sprintf("%v–%s client %d: %v → %v", time.Duration(o.Call).Round(time.Microsecond), end, o.ClientId, o.Input, o.Output)
+}
+
+// highest is the highest limit that the team may have had.
+func (h *History) highest() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	most := int64(teamLimit)
+	for _, o := range h.ops {
+		if op := o.Input.(Op); op.Verb == SetBudget {
+			most = max(most, op.Limit)
+		}
+	}
+	return most
 }

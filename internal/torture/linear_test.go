@@ -70,7 +70,7 @@ func linear(t *testing.T, d *Drive, wait time.Duration) {
 	case !done:
 		t.Errorf("seed %d: no verdict on %d operations within a minute", d.Seed, h.size())
 	case wrong != "":
-		t.Errorf("seed %d: %s", d.Seed, wrong)
+		t.Errorf("seed %d: %s  the whole history: %s", d.Seed, wrong, h.write())
 	}
 	t.Logf("seed %d: %d operations, checked in %v", d.Seed, h.size(), time.Since(began).Round(time.Millisecond))
 }

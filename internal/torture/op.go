@@ -36,16 +36,17 @@ const (
 
 // An Op is one verb as data, so that it can be sent to another process, kept in a history and judged by the model.
 type Op struct {
-	Verb    Verb
-	Tenant  string
-	Key     int         // number of the key, and of its run
-	Number  int         // of the reservation, unique in its tenant
-	Amount  int64       // reserved
-	Actual  int64       // settled
-	Limit   int64       // of the shared budget
-	Control ledger.Verb // and Scope, of a control
-	Scope   Scope
-	Hold    ledger.Hold // what settle, doubt and release are given
+	Verb     Verb
+	Tenant   string
+	Key      int         // number of the key, and of its run
+	Number   int         // of the reservation, unique in its tenant
+	Amount   int64       // reserved
+	Actual   int64       // settled
+	Executed bool        // by the vendor, if it is admitted
+	Limit    int64       // of the shared budget
+	Control  ledger.Verb // and Scope, of a control
+	Scope    Scope
+	Hold     ledger.Hold // what settle, doubt and release are given
 }
 
 // An Answer is what a ledger said.

@@ -184,6 +184,7 @@ type mortal struct {
 	now    *process
 	ops    int
 	deaths int
+	told   int
 	err    error // that it could not be started again
 }
 
@@ -201,6 +202,24 @@ func (m *mortal) Do(op Op) Answer {
 		return Answer{Verdict: Unknown, Err: "no process"}
 	}
 	return p.Do(op)
+}
+
+// Pay has the process make a call through the brake, and may be its death.
+func (m *mortal) Pay(pay Payment) Result {
+	p := m.take()
+	if p == nil {
+		return Result{Err: "no process"}
+	}
+	return p.Pay(pay)
+}
+
+// died is how often it has died since this was last asked, and whether it could not be started again.
+func (m *mortal) died() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.deaths - m.told
+	m.told = m.deaths
+	return int64(n), m.err
 }
 
 // take returns the process that lives, and arranges for its death when its time has come: up to some milliseconds
