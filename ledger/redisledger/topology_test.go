@@ -128,7 +128,7 @@ func allUsed(t *testing.T, servers []*redistest.Server) {
 	}
 	for rule := range strings.FieldsSeq(redisledger.ACL) {
 		command, ok := strings.CutPrefix(rule, "+")
-		// Not used here: what later versions of go-redis ask for, and what drops the oldest of very many alerts.
+		// Not used here: what later versions of go-redis ask for.
 		if ok && !strings.Contains(stats.String(), "cmdstat_"+command+":") && command != "command" {
 			t.Errorf("ACL allows %s, which the ledger has not used", command)
 		}
