@@ -1,14 +1,17 @@
-# Targets: test, check, fuzz, long, cover. All of them work on every module of the repository.
+# Targets: test, check, fuzz, torture, long, cover. All but torture work on every module of the repository.
 #
 #	make test                  what the tests need is installed if missing, then all tests run with -race
 #	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders
 #	make fuzz FUZZTIME=5m      every fuzz target for that long, 30s by default
+#	make torture TIME=20m      the ledgers under fire for that long; SEED=n plays the same again
 #	make long                  the long forms: many rounds, shuffled, on one and more processors
 #	make cover                 how much of the code the tests of its module reach
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 30s
+TIME        ?= 20m
+SEED        ?= 0
 
 MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/testdata/*' -not -path './.*/*')))
 
@@ -25,7 +28,7 @@ comma := ,
 # every runs a command in each module, goes on after a failure, and fails if one of them failed.
 every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
 
-.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz long cover
+.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz torture long cover
 
 test: export CGO_ENABLED := 1
 test: needs
@@ -72,6 +75,12 @@ fuzz:
 		(cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . </dev/null) || failed=1; \
 	done < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*(' . | sort); \
 	[[ -z $$failed ]]
+
+# The seed is printed first; SEED=0 draws one. The last line counts operations, faults and violations, and a
+# violation fails the target. See internal/torture.
+torture: export CGO_ENABLED := 1
+torture: needs
+	@cd internal/torture && go run -race . -time $(TIME) -seed $(SEED)
 
 # Tests that have a longer form look for KEYBRAKE_LONG.
 long: export KEYBRAKE_LONG := 1

@@ -84,6 +84,13 @@ func (b *Brake) InDoubt(ctx context.Context, tenant string) ([]ledger.Hold, erro
 type Resolution struct {
 	verdict string
 	actual  []cost.Line
+	why     string
+}
+
+// Because adds a reason, for people: it stands in the record.
+func (r Resolution) Because(why string) Resolution {
+	r.why = why
+	return r
 }
 
 // NotExecuted says that the vendor did not execute the call: its money is given back. That an object cannot be
@@ -120,6 +127,9 @@ func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resol
 		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
 	}
 	record := audit.Record{Tenant: tenant, Key: h.Key, Operation: h.Operation, Reservation: h.ID, Actual: r.actual, Detail: "resolved by a person: " + r.verdict}
+	if r.why != "" {
+		record.Detail += ": " + clip(r.why)
+	}
 	if err := b.recordControl(ctx, record); err != nil {
 		return fmt.Errorf("keybrake: resolve %s: the audit sink did not take the record, so nothing is changed: %w", reservation, err)
 	}
@@ -222,4 +232,36 @@ func (b *Brake) resolveHold(ctx context.Context, h ledger.Hold, r Resolution) er
 		return fmt.Errorf("no budget of the reservation counts %v; give the amount in its budgets' currency", receipt.Strays)
 	}
 	return err
+}
+
+// Adjust corrects what a call has cost, when the vendor says so after it was settled: a price that comes after hours, a
+// refund that failed and came back. actual is all that the call has cost, as is known now; where that is nothing, it
+// has to be said as such, with a line of zero. The correction is booked in the window of the call, above a limit too, as an entry of its
+// own beside what was booked; nothing is edited. id names it: saying the same again changes nothing, so that a
+// webhook may come twice. The record is written first.
+func (b *Brake) Adjust(ctx context.Context, tenant, reservation, id, why string, actual ...cost.Line) (ledger.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
+	defer cancel()
+	h, err := b.cfg.Ledger.Find(ctx, tenant, reservation)
+	if err == nil {
+		err = b.checkActual(h, actual)
+	}
+	if err == nil && len(actual) == 0 {
+		err = errors.New("to which cost? Give its lines, a line of zero where it was nothing")
+	}
+	if err != nil {
+		return ledger.Receipt{}, fmt.Errorf("keybrake: adjust %s: %w", reservation, err)
+	}
+	record := audit.Record{Tenant: tenant, Key: h.Key, Operation: h.Operation, Reservation: h.ID, Actual: actual, Detail: "adjusted: " + clip(why)}
+	if err := b.recordControl(ctx, record); err != nil {
+		return ledger.Receipt{}, fmt.Errorf("keybrake: adjust %s: the audit sink did not take the record, so nothing is changed: %w", reservation, err)
+	}
+	receipt, err := b.cfg.Ledger.Adjust(ctx, tenant, reservation, ledger.Adjustment{ID: id, Actual: actual, Reason: clip(why)})
+	if err == nil && len(receipt.Strays) > 0 {
+		err = fmt.Errorf("no budget of the reservation counts %v", receipt.Strays)
+	}
+	if err != nil {
+		return receipt, fmt.Errorf("keybrake: adjust %s: %w", reservation, err)
+	}
+	return receipt, nil
 }

@@ -94,6 +94,7 @@ import (
 	"net/http"
 
 	"github.com/keybrake/keybrake-go"
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/resend/resend-go/v2"
 	"github.com/stripe/stripe-go/v76"
@@ -109,6 +110,7 @@ var (
 	accountSID string
 	_          = http.NewRequest
 	_          = policy.USD
+	_          = cost.Lifetime
 	_          = resend.NewCustomClient
 	_          = stripe.String
 	_          = client.New

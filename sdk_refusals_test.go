@@ -351,6 +351,7 @@ func refusalRows(t *testing.T) []refusalRow {
 			}
 		}},
 		{code: reason.LedgerUnavailable, by: simply, enforce: func(c *keybrake.Config) { c.Ledger = deadLedger{c.Ledger} }},
+		{code: reason.LedgerFrozen, by: simply, enforce: func(c *keybrake.Config) { c.Ledger = frozenLedger{c.Ledger} }},
 		{code: reason.CredentialUnavailable, how: "the source is down", by: simply, enforce: func(c *keybrake.Config) {
 			c.Credentials = credentials.SourceFunc(func(context.Context, string) (credentials.Credential, error) {
 				return credentials.Credential{}, errors.New("the vault is sealed")
@@ -547,6 +548,13 @@ type deadLedger struct{ ledger.Ledger }
 
 func (deadLedger) Reserve(context.Context, ledger.Request) (ledger.Hold, error) {
 	return ledger.Hold{}, errors.New("connection refused")
+}
+
+// A frozenLedger has lost writes that it had acknowledged.
+type frozenLedger struct{ ledger.Ledger }
+
+func (frozenLedger) Reserve(context.Context, ledger.Request) (ledger.Hold, error) {
+	return ledger.Hold{}, &ledger.Denied{Code: reason.LedgerFrozen, Name: "writes were lost"}
 }
 
 // nobodyListens is net/http's transport to a port where nobody listens any more.

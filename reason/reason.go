@@ -54,6 +54,7 @@ const (
 	RepeatExceeded Code = "repeat_exceeded"
 
 	LedgerUnavailable     Code = "ledger_unavailable"
+	LedgerFrozen          Code = "ledger_frozen"
 	CredentialUnavailable Code = "credential_unavailable"
 	AuditUnavailable      Code = "audit_unavailable"
 	Canceled              Code = "canceled"
@@ -112,6 +113,7 @@ var table = []Entry{
 	{RepeatExceeded, 429, "the run has made this very call as often as its policy allows; if it is meant, wait for the reset or raise the repeat rule"},
 
 	{LedgerUnavailable, 503, "the ledger did not answer, so spending cannot be checked; nothing was sent"},
+	{LedgerFrozen, 503, "the ledger's store has lost writes that it had acknowledged, so what was spent is not known; nothing was sent; put them back and re-arm the ledger"},
 	{CredentialUnavailable, 503, "the real credential could not be fetched; nothing was sent"},
 	{AuditUnavailable, 503, "the audit sink did not take the record, and what cannot be recorded is not forwarded"},
 	{Canceled, 503, "the caller's context ended before the call was sent"},

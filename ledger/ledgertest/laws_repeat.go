@@ -115,7 +115,7 @@ var observeLaws = []Law{
 		gone.Observed = true
 		w.refuse(w.pay(1, gone), reason.BudgetMissing)
 	}},
-	{"observe-repeat", "An observed repeat rule refuses nothing and says so in the hold.", func(w *world) {
+	{"observe-repeat", "An observed repeat rule counts apart from the enforced one of the same id, refuses nothing, and says so in the hold.", func(w *world) {
 		r := w.again(key1, "refund", 1, time.Hour)
 		r.Repeat.Observed = true
 		w.admit(r)
@@ -124,6 +124,8 @@ var observeLaws = []Law{
 		if h := w.admit(r); len(h.Would) != 1 || h.Would[0].Name != "repeat" {
 			w.fail("it says that it would have been refused for %+v", h.Would)
 		}
+		w.admit(w.again(key1, "refund", 1, time.Hour))
+		w.refuse(w.again(key1, "refund", 1, time.Hour), reason.RepeatExceeded)
 	}},
 	{"observe-stop", "Revoke, pause and expiry stop an observed key like any other.", func(w *world) {
 		seen := purse(10)

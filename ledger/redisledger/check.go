@@ -26,7 +26,7 @@ const (
 		" +hget +hmget +hgetall +hset +hdel +hexists +hlen +hincrby" +
 		" +get +set +exists +del +persist +pexpire +pttl" +
 		" +rpush +lindex +lrange +ltrim" +
-		" +sadd +sscan +zadd +zcard +zrem +zrange +zrangebyscore +zscan +zpopmin" +
+		" +sadd +sscan +zadd +zcard +zrem +zrange +zrangebyscore +zscan" +
 		" +publish +subscribe"
 	// With these a cluster's client finds its way. Later versions of go-redis ask for COMMAND, and when refused ask
 	// again at every call.

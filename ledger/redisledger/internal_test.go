@@ -152,3 +152,56 @@ func TestTheServersClockDecidesTheWindow(t *testing.T) {
 		}
 	}
 }
+
+func TestANumberIsTakenOnce(t *testing.T) {
+	var s numbers
+	for _, c := range []struct {
+		n    int64
+		want bool
+	}{
+		{1, true}, {3, true}, {2, true}, {2, false}, {3, false}, {1000, true}, {1024, true}, {1, false}, {1025, true}, {1, true}, // forgotten
+		{2, false}, {5000, true}, {4500, true}, {4500, false}, {1024, true}, {5000, false}, {5001, true},
+	} {
+		if got := s.take(c.n); got != c.want {
+			t.Errorf("%d: %t", c.n, got)
+		}
+	}
+}
+
+// A reply may come late, from before a re-arm or from a store that has lost its epoch.
+func TestAReplyOfAnotherEpochIsBelievedOnlyWithProof(t *testing.T) {
+	w := &watch{name: "p"}
+	tell := func(sent carried, words ...string) error {
+		return w.told(sent, &reply{status: "ok", rest: append([]string{"x"}, words...)})
+	}
+	first := w.carry()
+	steps := []struct {
+		sent  carried
+		words []string
+		want  string
+		seq   int64
+	}{
+		{first, []string{"E1", "7", "1", "7", "w"}, "E1", 7},
+		{first, []string{"E1", "5", "0", "0", ""}, "E1", 7}, // late
+		{first, []string{"E0", "99", "9", "9", ""}, "E1", 7},
+		{carried{name: "p", epoch: "E1"}, []string{"E0", "99", "9", "9", ""}, "E1", 7},
+		{carried{name: "p", epoch: "E1"}, []string{"", "99", "9", "9", "w"}, "E1", 7},
+		{carried{name: "p", epoch: "E1"}, []string{"E2", "3", "2", "2", "e"}, "E2", 3},
+		{carried{name: "p", epoch: "E1"}, []string{"E1", "50", "20", "50", "w"}, "E2", 3},
+		{carried{name: "p", epoch: "E0"}, []string{"E3", "50", "20", "50", "e"}, "E2", 3},
+	}
+	for i, s := range steps {
+		if err := tell(s.sent, s.words...); err != nil || w.epoch != s.want || w.seq != s.seq {
+			t.Errorf("step %d: epoch %s, seq %d, error %v", i, w.epoch, w.seq, err)
+		}
+	}
+	if err := tell(carried{name: "p", epoch: "E2"}, "E2", "5", "2", "2", "d"); err != nil || w.name == "p" || w.count != 0 {
+		t.Errorf("a process that was dropped goes on as %s with %d writes, error %v", w.name, w.count, err)
+	}
+	if name := w.name; tell(carried{name: "p", epoch: "E2"}, "E2", "6", "9", "6", "w") != nil || w.name != name || w.count != 0 {
+		t.Errorf("the reply to an earlier name changed %s and its count to %d", w.name, w.count)
+	}
+	if err := tell(carried{name: "p", epoch: "E2"}, "E2", "4"); err == nil {
+		t.Error("a short reply was taken")
+	}
+}

@@ -22,9 +22,11 @@ import (
 //	kb:{acme}:controls   hash    revokes and pauses
 //	kb:{acme}:alerts     zset    alerts that wait to be acknowledged, in order; the newest ten thousand
 //	kb:{acme}:alerttexts hash    what they say
+//	kb:{acme}:m          hash    what shows that writes were lost, see watch.lua
 //	kb:{acme}:none       -       stands in KEYS for what a call does not need; never written
 //	kb:{*}:controls      hash    the controls that bind every tenant
 //	kb:{*}:tenants       set     the registry of tenants
+//	kb:{*}:m             hash    as a tenant's, for these two
 //	kb:controls          channel controls as they are made, for Watch
 type tenant string
 
@@ -41,6 +43,7 @@ func (t tenant) alerts() string            { return t.name("alerts") }
 func (t tenant) alertTexts() string        { return t.name("alerttexts") }
 func (t tenant) controls() string          { return t.name("controls") }
 func (t tenant) none() string              { return t.name("none") }
+func (t tenant) meta() string              { return t.name("m") }
 
 // repeats is where the times of a repeat rule are. An observed one counts apart.
 func (t tenant) repeats(r ledger.Repeat) string {
@@ -74,6 +77,9 @@ func counter(e ledger.Entry) string {
 	}
 	return name
 }
+
+// metaOf is the meta row of whom key belongs to: a tenant, or the global rows.
+func metaOf(key string) string { return key[:strings.Index(key, "}:")+2] + "m" }
 
 // tag writes a tenant's name so that it can stand in a hash tag: letters, digits, dot, underscore and hyphen as
 // they are, every other byte as %XX. No two names have the same tag, none is empty, and none holds a brace.

@@ -3,6 +3,7 @@ package redisledger_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,7 +17,7 @@ func TestLaws(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	ledgertest.Run(t, func(t *testing.T, clock *ledgertest.Clock) ledger.Ledger {
 		flush(t, rdb)
-		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now})
+		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
 	})
 }
 

@@ -56,6 +56,7 @@ type Ledger struct {
 	now     func() time.Time
 	ahead   atomic.Int64 // by how many microseconds the server's clock was ahead of ours when last seen
 	specs   sync.Map     // key name of a shared budget → spec
+	watches sync.Map     // key name of a meta row → *watch
 }
 
 // New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
@@ -103,7 +104,7 @@ func (l *Ledger) clock() string {
 }
 
 // run carries out one script within ctx and the ledger's timeout.
-func (l *Ledger) run(ctx context.Context, s *redis.Script, keys []string, args any) (*reply, error) {
+func (l *Ledger) run(ctx context.Context, s script, keys []string, args any) (*reply, error) {
 	text, err := json.Marshal(args)
 	if err != nil {
 		return nil, fmt.Errorf("redisledger: %w", err)
@@ -112,11 +113,18 @@ func (l *Ledger) run(ctx context.Context, s *redis.Script, keys []string, args a
 	if bytes.Contains(text, []byte(`\ufffd`)) {
 		return nil, errors.New("redisledger: a name or a memo is not UTF-8")
 	}
-	got, err := within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
-		return decode(s.Run(ctx, l.rdb, keys, string(text)).Result())
-	})
+	got, err := l.call(ctx, s, keys, string(text))
 	l.reroute(ctx, err)
 	return got, err
+}
+
+func (l *Ledger) call(ctx context.Context, s script, keys []string, text string) (*reply, error) {
+	if s.watched {
+		return l.watched(ctx, s, keys, text)
+	}
+	return within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
+		return decode(s.Run(ctx, l.rdb, keys, text).Result())
+	})
 }
 
 // within returns when do has, or when ctx has ended or the timeout passed, whichever is first.

@@ -33,7 +33,7 @@ func TestRandomStoriesEndAsInTheReference(t *testing.T) {
 		model.Now = clock.Now
 		s := &story{
 			t: t, Rand: rand.New(rand.NewPCG(uint64(seed), 7)), clock: clock, seed: seed,
-			ledgers: [2]ledger.Ledger{model, redisledger.New(rdb, &redisledger.Options{Now: clock.Now})},
+			ledgers: [2]ledger.Ledger{model, redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})},
 		}
 		s.tell(120)
 		if t.Failed() {
@@ -109,7 +109,7 @@ func (s *story) tell(steps int) {
 		case n < 18:
 			s.stop()
 		case n < 19:
-			s.clock.Add(time.Duration(s.Int64N(int64(40*time.Hour))) - 8*time.Hour)
+			s.clock.Add((time.Duration(s.Int64N(int64(40*time.Hour))) - 8*time.Hour).Truncate(time.Microsecond))
 			s.log = append(s.log, "clock "+s.clock.Now().String())
 		case n < 21:
 			s.adjust()
@@ -255,7 +255,8 @@ func (s *story) request(i int) ledger.Request {
 		r.Probing = s.IntN(4) == 0
 	}
 	if s.IntN(4) == 0 {
-		r.Repeat = &ledger.Repeat{ID: fmt.Sprint("n", s.IntN(3)), Most: 1 + s.Int64N(3), Window: time.Duration(1+s.IntN(9)) * time.Hour, Observed: s.IntN(3) == 0}
+		n := s.IntN(3)
+		r.Repeat = &ledger.Repeat{ID: fmt.Sprint("n", n), Most: 1 + s.Int64N(3), Window: time.Duration(1+4*n) * time.Hour, Observed: s.IntN(3) == 0}
 	}
 	return r
 }

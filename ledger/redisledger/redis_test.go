@@ -134,7 +134,13 @@ type verb struct {
 func verbs(direct *redisledger.Ledger) []verb {
 	var h, raised ledger.Hold
 	first, second, probe := pay(10), pay(20), pay(1)
-	var released ledger.Hold
+	var released, repeated ledger.Hold
+	var crossed []ledger.Alert
+	again := pay(10)
+	again.Repeat = &ledger.Repeat{ID: "same", Most: 5, Window: time.Hour}
+	again.Budgets = append(again.Budgets, rolls(20), ledger.Budget{
+		Name: "watched", Meter: cost.Spend, Currency: "USD", Limit: 5, Window: cost.Lifetime, Observed: true,
+	})
 	books := func(spent, held int64) func(*testing.T) {
 		return func(t *testing.T) { t.Helper(); stands(t, direct, spent, held) }
 	}
@@ -169,6 +175,46 @@ func verbs(direct *redisledger.Ledger) []verb {
 		}, func(t *testing.T) {
 			must(t, direct.Release(ctx, admit(t, direct, pay(1)), true))
 			stands(t, direct, 7, 25)
+		}},
+		{"adjust", func(l *redisledger.Ledger) error {
+			_, err := l.Adjust(ctx, acme, h.ID, ledger.Adjustment{ID: "late", Actual: usd(9)})
+			return err
+		}, func(t *testing.T) {
+			stands(t, direct, 9, 25)
+			if found, err := direct.Find(ctx, acme, h.ID); err != nil || len(found.Adjustments) != 1 || found.Adjustments[0].Deltas[1] != 2 {
+				t.Fatalf("found %+v, %v", found, err)
+			}
+		}},
+		{"reserve under a repeat rule", func(l *redisledger.Ledger) (err error) {
+			repeated, err = l.Reserve(ctx, again)
+			return err
+		}, func(t *testing.T) {
+			stands(t, direct, 9, 35)
+			if len(repeated.Would) != 1 || repeated.Would[0].Name != "watched" {
+				t.Fatalf("what would have been refused: %+v", repeated.Would)
+			}
+			states, err := direct.Balance(ctx, acme, "k", again.Budgets[2:3])
+			must(t, err)
+			if states[0].Held != 10 {
+				t.Fatalf("the rolling budget holds %d", states[0].Held)
+			}
+			for _, want := range []bool{true, false} {
+				r := pay(1)
+				r.Repeat = &ledger.Repeat{ID: "same", Most: 2, Window: time.Hour}
+				if _, err := direct.Reserve(ctx, r); (err == nil) != want {
+					t.Fatalf("counted more than once, or not at all: %v", err)
+				}
+			}
+		}},
+		{"acknowledge", func(l *redisledger.Ledger) error {
+			if alerts, err := direct.Alerts(ctx, acme); err == nil && len(alerts) > 0 {
+				crossed = alerts
+			}
+			return l.Acknowledge(ctx, acme, crossed[0].ID)
+		}, func(t *testing.T) {
+			if left, err := direct.Alerts(ctx, acme); err != nil || len(crossed) != 1 || len(left) != 0 {
+				t.Fatalf("alerts %+v, then %+v, %v", crossed, left, err)
+			}
 		}},
 	}
 }
@@ -332,12 +378,16 @@ func TestAnEmptiedStoreDenies(t *testing.T) {
 	l := opened(t, rdb, 100)
 	h := admit(t, l, pay(60))
 	flush(t, rdb)
+	l = redisledger.New(rdb, nil) // a process that began later cannot know what was lost
 	_, err := l.Reserve(ctx, pay(60))
 	denied(t, err, reason.KeyUnknown)
 	if _, err := l.Settle(ctx, h, settled(60)); !errors.Is(err, ledger.ErrNoHold) {
 		t.Fatalf("settle: %v", err)
 	}
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
+	must(t, l.SetBudget(ctx, acme, team(50)))
+	admit(t, l, pay(10))
+	must(t, rdb.Del(ctx, "kb:{acme}:b:team").Err())
 	_, err = l.Reserve(ctx, pay(60)) // l remembers the budget; the store does not
 	denied(t, err, reason.BudgetMissing)
 	must(t, redisledger.New(rdb, nil).SetBudget(ctx, acme, team(50))) // another process makes it again
@@ -394,6 +444,13 @@ func TestADamagedRowDeniesAndChangesNothing(t *testing.T) {
 		{"budget of another type", func(t *testing.T) { replace(t, rdb, key("b:team")) }},
 		{"controls of another type", func(t *testing.T) { replace(t, rdb, key("controls")) }},
 		{"list of open ones of another type", func(t *testing.T) { replace(t, rdb, key("open")) }},
+		{"list of pending ones of another type", func(t *testing.T) { replace(t, rdb, key("pending")) }},
+		{"times of another type", func(t *testing.T) { replaceByHash(t, rdb, key("n:same")) }},
+		{"time that is no number", func(t *testing.T) { must(t, rdb.RPush(ctx, key("n:same"), "x").Err()) }},
+		{"alerts of another type", func(t *testing.T) { replace(t, rdb, key("alerts")) }},
+		{"texts of alerts of another type", func(t *testing.T) { replace(t, rdb, key("alerttexts")) }},
+		{"slot that is no number", func(t *testing.T) { must(t, rdb.HSet(ctx, key("k:k"), "x:rolls", "1 2 -3;").Err()) }},
+		{"slot that is cut off", func(t *testing.T) { must(t, rdb.HSet(ctx, key("k:k"), "x:rolls", "1000 2 3").Err()) }},
 		{"claim of another type", func(t *testing.T) { replace(t, rdb, key("c:claim")) }},
 		{"no revision", func(t *testing.T) { must(t, rdb.HDel(ctx, key("b:team"), "rev").Err()) }},
 		{"no definition", func(t *testing.T) { must(t, rdb.HSet(ctx, key("b:team"), "spec", "{", "rev", "x").Err()) }},
@@ -416,7 +473,7 @@ func TestADamagedRowDeniesAndChangesNothing(t *testing.T) {
 			d.damage(t)
 			before := dump(t, rdb)
 			for range 2 { // also when it is sent again: a record must not be left behind that a replay finds
-				r := pay(10)
+				r := everything(10)
 				r.Claim = &ledger.Claim{ID: "claim", Fingerprint: "f", Memory: time.Hour}
 				for range 2 {
 					h, err := l.Reserve(ctx, r)
@@ -430,6 +487,12 @@ func TestADamagedRowDeniesAndChangesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func replaceByHash(t *testing.T, rdb *redis.Client, key string) {
+	t.Helper()
+	must(t, rdb.Del(ctx, key).Err())
+	must(t, rdb.HSet(ctx, key, "not what", "it was").Err())
 }
 
 func replace(t *testing.T, rdb *redis.Client, key string) {
@@ -496,9 +559,9 @@ func TestAControlThatDoesNotReachATenantNamesIt(t *testing.T) {
 
 func TestOpenAndAControlOfAllNeverMissEachOther(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
-	l := redisledger.New(rdb, &redisledger.Options{Timeout: 10 * time.Second})
 	for round := range 40 {
 		flush(t, rdb)
+		l := redisledger.New(rdb, &redisledger.Options{Timeout: 10 * time.Second})
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
@@ -602,7 +665,10 @@ func (h *hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func TestReserveAndSettleAreOneRoundTripEach(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	l := opened(t, rdb, 1000)
-	_, err := l.Settle(ctx, admit(t, l, pay(1)), settled(1)) // loads the scripts and the budget
+	first := admit(t, l, pay(1)) // loads the scripts and the budget
+	_, err := l.Settle(ctx, first, settled(1))
+	must(t, err)
+	_, err = l.Adjust(ctx, acme, first.ID, ledger.Adjustment{ID: "a", Actual: usd(1)})
 	must(t, err)
 	r := pay(1)
 	hold, err := l.Raise(ctx, admit(t, l, r), r)
@@ -645,6 +711,14 @@ func TestReserveAndSettleAreOneRoundTripEach(t *testing.T) {
 	move.Object = "pi"
 	admit(t, l, move)
 	trips("taking over an object", 3)
+	hold = admit(t, l, everything(1))
+	trips("a reserve with all there is", 1)
+	_, err = l.Settle(ctx, hold, settled(500))
+	must(t, err)
+	trips("a settle that alerts", 1)
+	_, err = l.Adjust(ctx, acme, hold.ID, ledger.Adjustment{ID: "a", Actual: usd(1)})
+	must(t, err)
+	trips("adjust", 2)
 }
 
 func TestErrorsHoldNoValues(t *testing.T) {
@@ -796,7 +870,7 @@ func TestARecordIsBelievedRatherThanAHold(t *testing.T) {
 
 func TestNothingIsLeftOfWhatIsOver(t *testing.T) {
 	rdb, clock := client(t, redistest.Start(t)), ledgertest.NewClock()
-	l := redisledger.New(rdb, &redisledger.Options{Now: clock.Now})
+	l := redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
 	daily := team(100)
 	daily.Window = cost.Day

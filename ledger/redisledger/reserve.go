@@ -445,7 +445,10 @@ func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (le
 	}
 	p := &plan{Request: r, raise: true, now: l.estimate()}
 	for range tries {
-		p.own, p.object = rec.parts, rec.Object
+		p.own, p.object = slices.Clone(rec.parts), rec.Object
+		for i := range p.own {
+			p.own[i].Base = 0 // the script adds what the record says
+		}
 		if err := l.propose(ctx, p); err != nil {
 			return h, err
 		}

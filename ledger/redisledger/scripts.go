@@ -10,37 +10,62 @@ import (
 //go:embed lua/*.lua
 var files embed.FS
 
-// The scripts, one a verb. Each file's head is its contract.
+// The scripts, one a verb. Each file's head is its contract. In a tenant whose store has lost writes the gated ones
+// are refused; the others go on, because they book what is spent already or stop somebody.
 var (
-	reserveScript     = script("reserve", "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put")
-	raiseScript       = script("raise", "books", "rolling", "cells", "record", "alert", "admit", "charge", "put")
-	settleScript      = script("settle", "books", "rolling", "cells", "record", "alert", "close")
-	releaseScript     = script("release", "books", "rolling", "cells", "record", "close")
-	adjustScript      = script("adjust", "books", "rolling", "cells", "record", "alert", "close")
-	openScript        = script("open", "books")
-	setBudgetScript   = script("setbudget", "books")
-	balanceScript     = script("balance", "books", "rolling", "cells", "record")
-	statesScript      = script("states", "books", "rolling", "cells", "record")
-	overdueScript     = script("overdue", "books")
-	controlScript     = script("control", "books")
-	registerScript    = script("register", "books", "record")
-	alertsScript      = script("alerts", "books")
-	acknowledgeScript = script("acknowledge", "books")
-	permitScript      = script("permit", "books")
-	checkScript       = script("check", "books")
+	reserveScript     = gated("reserve", "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put")
+	raiseScript       = gated("raise", "books", "rolling", "cells", "record", "alert", "admit", "charge", "put")
+	settleScript      = watched("settle", "books", "rolling", "cells", "record", "alert", "close")
+	releaseScript     = watched("release", "books", "rolling", "cells", "record", "close")
+	adjustScript      = watched("adjust", "books", "rolling", "cells", "record", "alert", "close")
+	openScript        = gated("open", "books")
+	setBudgetScript   = gated("setbudget", "books")
+	balanceScript     = plain("balance", "books", "rolling", "cells", "record")
+	statesScript      = plain("states", "books", "rolling", "cells", "record")
+	overdueScript     = plain("overdue", "books")
+	controlScript     = watched("control", "books")
+	registerScript    = gated("register", "books", "record")
+	alertsScript      = plain("alerts", "books")
+	acknowledgeScript = watched("acknowledge", "books")
+	permitScript      = plain("permit", "books")
+	checkScript       = plain("check", "books")
 )
 
-// script joins a verb with what it shares with others. The first line, which tells Redis the script's flags,
-// stays first: without it settle would be refused when Redis is out of memory.
-func script(verb string, shared ...string) *redis.Script {
-	flags, body, _ := strings.Cut(source(verb), "\n")
+// A script is a verb's text with all that it needs.
+type script struct {
+	*redis.Script
+	watched bool // it also takes and gives what watch.lua says
+}
+
+func plain(verb string, shared ...string) script {
+	flags, body := text(verb)
+	return script{redis.NewScript(flags + sources(shared) + body), false}
+}
+
+func watched(verb string, shared ...string) script { return surrounded(verb, shared, "false") }
+
+func gated(verb string, shared ...string) script { return surrounded(verb, shared, "true") }
+
+func surrounded(verb string, shared []string, gated string) script {
+	flags, body := text(verb)
+	return script{redis.NewScript(flags + sources(append(shared, "watch")) +
+		"local function verb()\n" + body + "end\nreturn watched(" + gated + ", verb)\n"), true}
+}
+
+// text is a verb's file. The first line, which tells Redis the script's flags, stays first: without it settle would
+// be refused when Redis is out of memory.
+func text(verb string) (flags, body string) {
+	flags, body, _ = strings.Cut(source(verb), "\n")
+	return flags + "\n", body
+}
+
+// sources joins what verbs share.
+func sources(names []string) string {
 	var b strings.Builder
-	b.WriteString(flags + "\n")
-	for _, name := range shared {
+	for _, name := range names {
 		b.WriteString(source(name))
 	}
-	b.WriteString(body)
-	return redis.NewScript(b.String())
+	return b.String()
 }
 
 // source reads an embedded file. The names are constants of this file, so an error is a build that cannot work

@@ -13,9 +13,14 @@
 //   - Any number of processes and goroutines may use the file at the same time; each verb is one transaction, taken
 //     in one order, so they share every limit exactly. Verbs of one process that wait at the same time share a
 //     commit, so many goroutines get many times the throughput of one.
-//   - Windows and expiry follow the machine's clock. When it goes back, the newer window stands.
-//   - A file that is damaged, cut off, not a ledger, or of a newer version is refused with an error that says what
-//     to do. Nothing repairs it and nothing starts over in its place: that would set spent amounts to zero.
+//   - Windows, repeat rules and expiry follow the machine's clock, in whole microseconds. When it goes back, the newer
+//     window stands.
+//   - An alert is stored in the same commit as what has crossed the threshold.
+//   - Who watches hears of the controls that any process makes within about a tenth of a second: Watch asks the file
+//     ten times a second, and nothing asks while nobody watches.
+//   - A file that is damaged, cut off, not a ledger, of a newer version, or lacks a table or a column is refused with
+//     an error that says what to do. Nothing repairs it and nothing starts over in its place: that would set spent
+//     amounts to zero.
 //
 // Use ledger/memory for tests and for one run of one program, ledger/redisledger where several machines share
 // budgets.
@@ -42,9 +47,11 @@
 // keys, so they deny all calls until keys are issued. A file that is there is looked through for damage: all of it
 // up to 64 MiB (about a second), beyond that all but the reservations.
 //
-// A finished reservation takes about 300 bytes and is kept for 31 days, so that a late or repeated verb finds it;
-// a read for an hour. An open one, a shared budget and a control are kept for good, a key until 31 days after its
-// expiry. Freed room is used again; the file does not shrink.
+// A finished reservation takes about 500 bytes and is kept for 31 days, so that a late or repeated verb finds it, and
+// for 31 days more after each adjustment; a read for an hour. An open one, a shared budget and a control are kept for
+// good, a key until 31 days after its expiry. A rolling window takes at most 61 rows and one for each older slot in
+// which something is held; a repeat rule one for each call that still counts, at most [ledger.MostRepeats]; alerts
+// wait to be acknowledged, the newest ten thousand of a tenant. Freed room is used again; the file does not shrink.
 //
 // schema.sql has the tables. Amounts are micro-units of a currency's major unit, or counts; times are Unix
 // microseconds. They may be read by other programs, with a connection of their own, and must not be written.

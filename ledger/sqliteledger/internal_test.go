@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +22,14 @@ func used(t *testing.T) (*Ledger, *file) {
 	t.Cleanup(func() { must(t, l.Close()) })
 	must(t, l.Check(ctx))
 	must(t, l.Open(ctx, ledger.Key{Tenant: "acme", ID: "k", Expires: now.Add(time.Hour)}))
-	must(t, l.SetBudget(ctx, "acme", ledger.Budget{Name: "team", Meter: cost.Spend, Currency: "USD", Limit: 1000, Window: cost.Hour}))
+	must(t, l.SetBudget(ctx, "acme", ledger.Budget{Name: "team", Meter: cost.Spend, Currency: "USD", Limit: 1000, Window: cost.Hour, AlertAt: []int{1}}))
+	rolling := ledger.Budget{Name: "rolling", Meter: cost.Spend, Currency: "USD", Limit: 1000, Window: cost.Rolling(time.Minute)}
 	for i := range 6 {
 		r := ledger.Request{
 			Tenant: "acme", ID: fmt.Sprint("r", i), Nonce: "n", Key: "k", Expires: now.Add(100 * time.Hour), Operation: "v.a",
 			Controls: ledger.Names("k", "a", "r", []string{"l"}, "v"), Lines: []cost.Line{{Meter: cost.Charge, Currency: "USD", Amount: 10}},
-			Budgets: []ledger.Budget{{Name: "team", Shared: true, Limit: ledger.NoLimit}}, Object: "pi",
+			Budgets: []ledger.Budget{{Name: "team", Shared: true, Limit: ledger.NoLimit}, rolling}, Object: "pi",
+			Repeat: &ledger.Repeat{ID: "x", Most: 1, Window: 3 * time.Hour, Observed: true},
 		}
 		if i%2 == 0 {
 			r.Claim = &ledger.Claim{ID: fmt.Sprint("c", i/4), Fingerprint: "f", Memory: time.Hour}
@@ -42,6 +45,8 @@ func used(t *testing.T) (*Ledger, *file) {
 			_, err = l.Settle(ctx, h, ledger.Settlement{Phase: ledger.Pending, Held: r.Lines, Object: "pi"})
 		case i == 3:
 			_, err = l.Settle(ctx, h, ledger.Settlement{Phase: ledger.Settled, Actual: r.Lines})
+			must(t, err)
+			_, err = l.Adjust(ctx, "acme", h.ID, ledger.Adjustment{ID: "a"})
 		default:
 			err = l.Release(ctx, h, true)
 		}
@@ -56,8 +61,25 @@ func used(t *testing.T) (*Ledger, *file) {
 			must(t, err)
 		}
 	}
+	stop, heard := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		for stop.Err() == nil {
+			if _, err := l.Control(ctx, ledger.Control{Verb: ledger.Resume, Tenant: "acme", Run: "r"}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	_ = l.Watch(stop, func(ledger.Control) { heard() }) // it says that stop has ended
+	telling.Wait()
+	alerts, err := l.Alerts(ctx, "acme")
+	must(t, err)
+	must(t, l.Acknowledge(ctx, "acme", alerts[0].ID))
+	_, err = l.Unsettled(ctx, "acme", "run:r")
+	must(t, err)
 	now = now.Add(2 * retention)
-	_, err := l.Balance(ctx, "acme", "k", []ledger.Budget{{Name: "team", Shared: true, Limit: ledger.NoLimit}})
+	_, err = l.Balance(ctx, "acme", "k", []ledger.Budget{{Name: "team", Shared: true, Limit: ledger.NoLimit}})
 	must(t, err)
 	_, err = l.InDoubt(ctx, "acme")
 	must(t, err)
@@ -101,7 +123,7 @@ func TestNoVerbWalksOverATable(t *testing.T) {
 			seen[q] = true
 		}
 	}
-	if len(seen) < 25 {
+	if len(seen) < 45 {
 		t.Errorf("%d statements were looked at", len(seen))
 	}
 }

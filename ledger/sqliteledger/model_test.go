@@ -18,9 +18,9 @@ import (
 )
 
 // The reference and SQLite are told the same, at random, and must answer the same and have the same books after
-// every step. A failure prints the seed and the steps.
+// every third step. A failure prints the seed and the steps.
 func TestRandomStoriesEndAsInTheReference(t *testing.T) {
-	rounds := 12
+	rounds := 8
 	if os.Getenv("KEYBRAKE_LONG") != "" {
 		rounds = 200
 	}
@@ -76,7 +76,7 @@ var (
 	}
 	storyRepeats = []ledger.Repeat{
 		{ID: "x", Most: 1, Window: 10 * time.Minute}, {ID: "y", Most: 2, Window: 3 * time.Hour}, {ID: "y", Most: 4, Window: 3 * time.Hour},
-		{ID: "z", Most: 1, Window: 30 * time.Hour, Observed: true},
+		{ID: "y", Most: 1, Window: 3 * time.Hour, Observed: true}, {ID: "z", Most: 1, Window: 30 * time.Hour, Observed: true},
 	}
 )
 
@@ -127,7 +127,9 @@ func (s *story) tell(steps int) {
 			}
 			s.do(fmt.Sprintf("set %+v", b), func(l ledger.Ledger, _ int) (any, error) { return nil, l.SetBudget(ctx, acme, b) })
 		}
-		s.compare()
+		if i%3 == 0 || i == steps-1 {
+			s.compare()
+		}
 		if s.t.Failed() {
 			return
 		}

@@ -195,7 +195,7 @@ func (f *file) forget() error {
 	b.exec(`DELETE FROM claims WHERE (tenant, id, hold) IN (SELECT tenant, claim, id FROM holds WHERE rowid IN `+over+`)`, now.UnixMicro())
 	b.exec(`DELETE FROM adjustments WHERE (tenant, hold) IN (SELECT tenant, id FROM holds WHERE rowid IN `+over+`)`, now.UnixMicro())
 	holds := b.exec(`DELETE FROM holds WHERE rowid IN `+over, now.UnixMicro())
-	repeats := b.exec(`DELETE FROM repeats WHERE (tenant, id, n) IN (SELECT tenant, id, n FROM repeats WHERE forget <= ? ORDER BY forget LIMIT 256)`, now.UnixMicro())
+	repeats := b.exec(`DELETE FROM repeats WHERE (tenant, id, observed, n) IN (SELECT tenant, id, observed, n FROM repeats WHERE forget <= ? ORDER BY forget LIMIT 256)`, now.UnixMicro())
 	keys := b.forgetKeys(now.Add(-retention).UnixMicro())
 	if max(holds, repeats, int64(keys)) < 256 {
 		f.tidied = now.UnixMicro()

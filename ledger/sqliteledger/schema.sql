@@ -90,12 +90,13 @@ CREATE TABLE adjustments (
 
 -- When a call that a repeat rule counts was admitted: the latest times, in the order of n, which is that of time.
 CREATE TABLE repeats (
-	tenant TEXT NOT NULL,
-	id     TEXT NOT NULL,
-	n      INTEGER NOT NULL,
-	at     INTEGER NOT NULL,
-	forget INTEGER NOT NULL, -- when it counts no more
-	PRIMARY KEY (tenant, id, n)
+	tenant   TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	observed INTEGER NOT NULL, -- counts apart from the rule of the same id that is enforced
+	n        INTEGER NOT NULL,
+	at       INTEGER NOT NULL,
+	forget   INTEGER NOT NULL, -- when it counts no more
+	PRIMARY KEY (tenant, id, observed, n)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repeats_over ON repeats (forget);
 

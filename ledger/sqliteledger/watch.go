@@ -2,6 +2,7 @@ package sqliteledger
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -18,14 +19,18 @@ const mostCommands = 1000
 
 // Watch calls tell for every control that any process makes from now on, in the goroutine of its caller and within
 // about a tenth of a second, until ctx ends; then it returns the cause. It returns early, with the reason, when the
-// file can no longer be read or the ledger is closed.
+// file cannot be read at first, or the ledger is closed. A file that cannot be read later on, when calls are refused
+// for it as well, is waited for; what was made meanwhile is told then.
 func (l *Ledger) Watch(ctx context.Context, tell func(ledger.Control)) error {
 	last, err := view(ctx, l, "", func(b *books) (n int64, err error) {
 		b.get(`SELECT coalesce(max(n), 0) FROM commands`, nil, &n)
 		return n, nil
 	})
 	if err != nil {
-		return ended(ctx, err)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
 	}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -36,22 +41,14 @@ func (l *Ledger) Watch(ctx context.Context, tell func(ledger.Control)) error {
 		case <-tick.C:
 		}
 		made, err := view(ctx, l, "", func(b *books) ([]command, error) { return b.commands(last), nil })
-		if err != nil {
-			return ended(ctx, err)
+		if errors.Is(err, errClosed) {
+			return err
 		}
 		for _, c := range made {
 			last = c.n
 			tell(c.control())
 		}
 	}
-}
-
-// ended is what Watch returns for an error that may only say that ctx has ended.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }
 
 // A command is a control as it is kept for who watches.

@@ -21,8 +21,8 @@ ready(rec[6] or '', KEYS[5], KEYS[6])
 
 -- Field b keeps what the settlement booked, so that it can still be told from another one.
 redis.call('HSET', KEYS[1], 'adj', (rec[8] or '') .. str(now) .. ' ' .. q.entry .. '\n', 'b', rec[7] or table.concat(first, ' '))
-rebook(list, 'settled', rec[4], '0')
-ended(true, rec[5], list)
+rebook(list, 'settled', rec[4] or '', '0')
+ended(true, rec[5] or '', list)
 alert(now, list, rec[6] or '', rec[3], KEYS[5], KEYS[6])
 local reply = report({ 'ok', str(now), over, rec[3] }, list)
 forgetall(list)

@@ -27,11 +27,6 @@ local function admit(now)
   if key[2] then return { 'denied', 'key_frozen', q.key } end
 end
 
--- note writes a field of the record, or drops it where there is nothing to say.
-local function note(field, text)
-  if text ~= '' then redis.call('HSET', KEYS[1], field, text) else redis.call('HDEL', KEYS[1], field) end
-end
-
 -- saw is the pending reservation that carries the object now: the only one that this call's reply may end.
 local function saw()
   return q.object ~= '' and q.carrier ~= '' and redis.call('HGET', KEYS[8], 'p') == 'pending' and q.carrier or ''

@@ -37,12 +37,16 @@ local function alert(now, list, marks, fixed, index, texts)
       redis.call('HSET', texts, id, cjson.encode({ key = m.row == 2 and q.key or '', budget = cjson.decode(fixed).b[i],
         window = found.window, percent = percent, at = str(now) }))
       redis.call('HSET', row, 'a:' .. m.name, percent .. ' ' .. found.start)
-      if redis.call('ZCARD', index) > mostalerts then redis.call('HDEL', texts, redis.call('ZPOPMIN', index)[1]) end
+      if redis.call('ZCARD', index) > mostalerts then
+        local oldest = redis.call('ZRANGE', index, '0', '0')[1]
+        redis.call('ZREM', index, oldest)
+        redis.call('HDEL', texts, oldest)
+      end
     end
   end
 end
 
 -- ready ends the script when an alert could not be stored, before the first write.
 local function ready(marks, index, texts)
-  if marks ~= '' then redis.call('ZCARD', index) redis.call('HLEN', texts) end
+  if marks ~= '' then redis.call('ZCARD', index) redis.call('HEXISTS', texts, '') end
 end

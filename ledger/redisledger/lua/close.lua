@@ -25,7 +25,8 @@ local function rebook(list, phase, object, deadline)
     shift(KEYS[p.row], p.name, old, p.sum - old.booked, p.rest - old.held)
     old.booked, old.held = p.sum, p.rest
   end
-  redis.call('HSET', KEYS[1], 'p', phase, 'e', pack(list), 'o', object)
+  redis.call('HSET', KEYS[1], 'p', phase, 'e', pack(list))
+  note('o', object)
   redis.call('HINCRBY', KEYS[1], 'v', 1)
   redis.call('ZREM', KEYS[3], q.id)
   if phase == 'pending' then redis.call('ZADD', KEYS[4], deadline or '0', q.id) else redis.call('ZREM', KEYS[4], q.id) end

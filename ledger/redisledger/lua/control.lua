@@ -6,12 +6,12 @@
 -- ARGV[1] → JSON, type controlArgs in control.go
 --
 -- Returns ok VERSION
---         nokey
+--         nokey   but not where the store has lost writes: the row may be put back, and must find the revoke then
 --
 -- Fields of the controls: c:NAME verb · r:NAME reason · n:NAME the last calls' nonces · g:NAME newest global version
 -- told · v counts global versions.
 local v = redis.call('HMGET', KEYS[1], 'c:' .. q.name, 'n:' .. q.name, 'g:' .. q.name, 'v')
-if q.key and redis.call('HEXISTS', KEYS[2], 'open') == 0 then return { 'nokey' } end
+if q.key and not lossy() and redis.call('HEXISTS', KEYS[2], 'open') == 0 then return { 'nokey' } end
 local version = int(v[4] or '0')
 if q.version ~= '' and int(v[3] or '0') >= int(q.version) then return { 'ok', q.version } end
 

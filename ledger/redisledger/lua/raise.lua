@@ -18,7 +18,7 @@ local rec = redis.call('HMGET', KEYS[1], 'p', 'n', 'raised', 'l', 'o', 'e')
 if not rec[1] then return { 'missing' } end
 if rec[1] ~= 'in_flight' or rec[2] ~= q.nonce then return { 'busy' } end
 if rec[3] then return dump({ 'replay' }, KEYS[1]) end
-if rec[4] ~= q.was or rec[5] ~= q.from then return { 'stale' } end
+if rec[4] ~= q.was or (rec[5] or '') ~= q.from then return { 'stale' } end
 if q.object ~= '' and q.from ~= '' and q.object ~= q.from then return { 'busy' } end
 local own = parts(rec[6])
 for _, m in ipairs(q.parts) do
@@ -30,10 +30,11 @@ end
 local no = admit(now) or q.doomed and { 'doomed' } or moved() or charge(now)
 if no then return no end
 
-local list = landed(own)
-if q.object ~= '' then redis.call('HSET', KEYS[1], 'saw', saw()) end
-redis.call('HSET', KEYS[1], 'raised', '1', 'o', q.object ~= '' and q.object or q.from, 'f', q.fixed, 'l', q.layout,
-  'm', q.memo, 'e', pack(list))
+local list, sees = landed(own), saw()
+if q.object ~= '' then note('saw', sees) end
+redis.call('HSET', KEYS[1], 'raised', '1', 'f', q.fixed, 'l', q.layout, 'e', pack(list))
+note('o', q.object ~= '' and q.object or q.from)
+note('m', q.memo)
 note('al', q.marks)
 note('w', table.concat(would, ' '))
 redis.call('HINCRBY', KEYS[1], 'v', 1)

@@ -27,6 +27,11 @@ local function report(reply, list)
   return reply
 end
 
+-- note writes a field of the verb's record, KEYS[1], or drops it where there is nothing to say.
+local function note(field, text)
+  if text ~= '' then redis.call('HSET', KEYS[1], field, text) else redis.call('HDEL', KEYS[1], field) end
+end
+
 -- dump adds a whole record to a reply.
 local function dump(reply, record)
   for _, v in ipairs(redis.call('HGETALL', record)) do reply[#reply + 1] = v end

@@ -12,14 +12,14 @@ local now = clock()
 local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'attached', 'c', 'k', 'd')
 if not rec[1] then
   -- A reserve that is still on its way must find that it came too late.
-  redis.call('HSET', KEYS[1], 'v', '1', 'p', 'released', 'l', '', 'o', '', 'e', '', 'f', '', 'c', '', 'k', q.key)
+  redis.call('HSET', KEYS[1], 'v', '1', 'p', 'released', 'l', '', 'e', '', 'f', '', 'k', q.key)
   ended(true, '', {})
   return { 'ok' }
 end
 if rec[1] == 'released' then return { 'ok' } end
 if rec[1] == 'settled' then return { 'settled' } end
 if rec[5] and rec[1] == 'pending' and q.phase == 'in_flight' then return { 'ok' } end
-if rec[2] ~= q.layout or rec[3] ~= q.from or rec[7] ~= q.key then return { 'stale' } end
+if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[7] ~= q.key then return { 'stale' } end
 
 -- Only who has seen the doubt can resolve it: this same release sent a second time must not.
 if rec[5] and (rec[1] == 'in_flight' or rec[1] == 'in_doubt' and q.phase ~= 'in_doubt') then
@@ -36,9 +36,9 @@ for i, p in ipairs(q.parts) do
   sound(KEYS[p.row], p.name, list[i], 0, 0)
 end
 
-rebook(list, phase, rec[3], rec[8])
+rebook(list, phase, rec[3] or '', rec[8])
 redis.call('HSET', KEYS[1], 'void', '1') -- what is left is the object's level: a retry is a new spend
-ended(phase == 'released', rec[6], list)
+ended(phase == 'released', rec[6] or '', list)
 if carries and phase == 'released' then redis.call('DEL', KEYS[7]) end
 forgetall(list)
 return { 'ok' }

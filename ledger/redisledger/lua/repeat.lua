@@ -6,6 +6,7 @@
 local function repeated(now)
   if not q.rule then return end
   local span, nth = int(q.rule.window), redis.call('LINDEX', KEYS[10], '-' .. q.rule.most)
+  q.rule.ttl = redis.call('PTTL', KEYS[10])
   q.rule.last = math.max(now, int(redis.call('LINDEX', KEYS[10], '-1') or '0')) -- times never go back
   if not nth or now - int(nth) >= span then return end
   local count = 0
@@ -16,10 +17,12 @@ local function repeated(now)
   for _, s in ipairs({ '0', nth, '0', tostring(count), '0', '0', '0', '1' }) do would[#would + 1] = s end
 end
 
--- remember adds the call. A minute more than the window costs nothing, and spares thought about whose clock is right.
+-- remember adds the call. A minute more than the window costs nothing, and spares thought about whose clock is right. A
+-- rule of a shorter window does not end what a longer one counts.
 local function remember(now)
   if not q.rule then return end
   redis.call('RPUSH', KEYS[10], str(q.rule.last))
   redis.call('LTRIM', KEYS[10], '-' .. q.rule.keep, '-1')
-  redis.call('PEXPIRE', KEYS[10], str(math.ceil((q.rule.last - now + tonumber(q.rule.window)) / 1000) + 60000))
+  local ttl = math.ceil((q.rule.last - now + tonumber(q.rule.window)) / 1000) + 60000
+  if ttl > q.rule.ttl then redis.call('PEXPIRE', KEYS[10], str(ttl)) end
 end

@@ -25,11 +25,12 @@ if no then return no end
 local list, sees = landed({}), saw()
 local open = q.phase == 'in_flight'
 if open or #list > 0 or q.rule then -- what counts nothing is not remembered
-  redis.call('HSET', KEYS[1], 'v', '1', 'p', q.phase, 'n', q.nonce, 'k', q.key, 'd', str(now + int(q.deadline)),
-    'o', q.object, 'f', q.fixed, 'l', q.layout, 'm', q.memo, 'c', q.claim, 'of', q.attach and q.first or '', 'e', pack(list), 'saw', sees)
-  note('cs', #q.controls > 0 and cjson.encode(q.controls) or '')
-  note('al', q.marks)
-  note('w', table.concat(would, ' '))
+  local fields = { 'v', '1', 'p', q.phase, 'n', q.nonce, 'k', q.key, 'd', str(now + int(q.deadline)), 'f', q.fixed, 'l', q.layout, 'e', pack(list) }
+  for field, text in pairs({ o = q.object, m = q.memo, c = q.claim, of = q.attach and q.first or '', saw = sees, al = q.marks,
+    cs = #q.controls > 0 and cjson.encode(q.controls) or '', w = table.concat(would, ' ') }) do
+    if text ~= '' then fields[#fields + 1], fields[#fields + 2] = field, text end -- a record is kept for a month
+  end
+  redis.call('HSET', KEYS[1], unpack(fields))
 end
 if q.probing then redis.call('HSET', KEYS[1], 'probing', '1') end
 if open then

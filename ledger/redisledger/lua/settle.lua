@@ -13,7 +13,7 @@
 local now = clock()
 local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw', 'd', 'al', 'b')
 if not rec[1] then return { 'missing' } end
-if rec[2] ~= q.layout or rec[3] ~= q.from or rec[6] ~= q.key then return { 'stale' } end
+if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[6] ~= q.key then return { 'stale' } end
 local list, over, holds = known(rec[4]), '0', false
 local function done(status) return report({ status, str(now), over, rec[5] }, list) end
 
@@ -38,14 +38,15 @@ for i, p in ipairs(q.parts) do
   holds = holds or p.rest > 0
   sound(KEYS[p.row], p.name, list[i], p.sum, p.rest)
 end
-if q.other ~= rec[8] then q.absorb, q.ends = {}, false end -- its reply may be older than that one's
+if q.other ~= (rec[8] or '') then q.absorb, q.ends = {}, false end -- its reply may be older than that one's
 for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a, 0, int(a.held)) end
 local freezes = over == '1' and redis.call('HEXISTS', KEYS[2], 'open') == 1
 local carries = redis.call('GET', KEYS[7]) == q.id
 if over == '1' then ready(rec[10] or '', KEYS[5], KEYS[6]) end
 
 rebook(list, q.phase, q.object, rec[9])
-ended(q.phase == 'settled', rec[7], list)
+ended(q.phase == 'settled', rec[7] or '', list)
+if over == '1' then alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6]) end
 if freezes then redis.call('HSET', KEYS[2], 'frozen', '1') end
 for _, a in ipairs(q.absorb) do
   shift(KEYS[a.row], a.name, a, 0, -tonumber(a.held))
@@ -54,7 +55,6 @@ end
 if q.ends then lapse(KEYS[9], KEYS[4], q.other) redis.call('DEL', KEYS[8]) end
 if carries then redis.call('DEL', KEYS[7]) end
 if q.object ~= '' and holds then redis.call('SET', KEYS[8], q.id) end
-if over == '1' then alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6]) end
 local reply = done('ok')
 forgetall(list)
 return reply
