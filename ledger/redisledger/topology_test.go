@@ -101,9 +101,7 @@ func TestOnACluster(t *testing.T) {
 	t.Run("laws while slots move", func(t *testing.T) {
 		m := moving(t, c)
 		laws(t, rdb, func(t testing.TB) {
-			m.mu.Lock() // a key on its way would be missed
-			defer m.mu.Unlock()
-			empty(c.Masters...)(t)
+			m.rest(t, func() { empty(c.Masters...)(t) }) // a key on its way would be missed
 		})
 		if answers.moved.Load()+answers.ask.Load()+answers.again.Load() == 0 {
 			t.Error("no slot moved under a law's feet")
@@ -170,45 +168,58 @@ func (a *answers) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // A mover hands the slots of the tenants in use from master to master all the time. Under mu none is on its way.
-type mover struct{ mu sync.Mutex }
+type mover struct {
+	mu  sync.Mutex
+	err error // a slot could not be moved, and none is moved any more
+}
 
 func moving(t testing.TB, c *redistest.Cluster) *mover {
-	m, stop, stopped := &mover{}, make(chan struct{}), make(chan error, 1)
-	go func() {
+	m, stop := &mover{}, make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
-				stopped <- nil
 				return
 			default:
 			}
-			if err := m.move(c, []string{"{acme}", "{*}", "{other}", "{later}"}[i%4], i); err != nil {
-				stopped <- err
+			if !m.move(c, []string{"{acme}", "{*}", "{other}", "{later}"}[i%4], i) {
 				return
 			}
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		close(stop)
-		if err := <-stopped; err != nil {
-			t.Errorf("a slot could not be moved: %v", err)
-		}
+		wg.Wait()
+		m.rest(t, func() {})
 	})
 	return m
 }
 
-func (m *mover) move(c *redistest.Cluster, key string, turn int) error {
+// rest calls do while no slot is on its way. The test ends when one has got stuck.
+func (m *mover) rest(t testing.TB, do func()) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		t.Fatalf("a slot could not be moved: %v", m.err)
+	}
+	do()
+}
+
+func (m *mover) move(c *redistest.Cluster, key string, turn int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	from, slot, err := c.Owner(key)
-	if err != nil {
-		return err
+	if err == nil {
+		to := c.Masters[turn%len(c.Masters)]
+		if to == from {
+			to = c.Masters[(turn+1)%len(c.Masters)]
+		}
+		err = c.Reshard(from, to, slot)
 	}
-	to := c.Masters[turn%len(c.Masters)]
-	if to == from {
-		to = c.Masters[(turn+1)%len(c.Masters)]
-	}
-	return c.Reshard(from, to, slot)
+	m.err = err
+	return err == nil
 }
 
 // Until a node has answered in each of the three ways, callers reserve and settle or release on one budget. What
