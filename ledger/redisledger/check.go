@@ -17,7 +17,8 @@ type checkArgs struct {
 }
 
 // Check reports why this Redis is not fit to hold the books, if it is not: it cannot be reached or written, is
-// older than 7.0, a replica, or evicts keys when its memory is full, which would set budgets back to zero.
+// older than 7.0, a replica, or evicts keys when its memory is full, which would set budgets back to zero. It also
+// reads [Options.Journal] and begins to book what is in it.
 func (l *Ledger) Check(ctx context.Context) error {
 	switch rdb := l.rdb.(type) {
 	case nil:
@@ -41,7 +42,10 @@ func (l *Ledger) Check(ctx context.Context) error {
 		return err
 	}
 	l.seen(got.number())
-	return got.err()
+	if err := got.err(); err != nil {
+		return err
+	}
+	return l.replay()
 }
 
 // fit looks at one server.
