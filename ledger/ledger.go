@@ -58,7 +58,8 @@ type Ledger interface {
 
 	// Settle books the outcome of a call. It never refuses for lack of budget. Settling a settled hold with the
 	// same amounts changes nothing; with others it is ErrSettled, and the first stands. A settlement that is not
-	// Valid changes nothing; one whose amounts are out of range is an error and leaves the hold in doubt.
+	// Valid changes nothing; one whose amounts are out of range is an error and leaves the hold in doubt. A ledger
+	// that keeps what its store does not take answers with ErrDeferred; so does Release.
 	Settle(ctx context.Context, h Hold, s Settlement) (Receipt, error)
 
 	// Release gives a hold back. It is called only with proof that the vendor did not execute. unsent says that
@@ -122,6 +123,11 @@ var (
 	ErrSettled     = errors.New("ledger: already settled with other amounts")
 	ErrOpen        = errors.New("ledger: the reservation is still open; settle or release it")
 	ErrAdjusted    = errors.New("ledger: an adjustment of that id has other amounts; give a new one an id of its own")
+
+	// ErrDeferred says that the store cannot be reached, and that the ledger has kept the outcome and will book it as
+	// soon as the store answers. The hold stands until then, so the books show at least what was spent. The caller need
+	// not say it again, though it may.
+	ErrDeferred = errors.New("ledger: the store cannot be reached; the outcome is kept and will be booked, the hold stands until then")
 )
 
 // A Key is what a ledger knows of a vault key: never the token.

@@ -50,6 +50,14 @@ type Options struct {
 	// that has not is kept for a day, and with an idempotency key for 31 days. Default: 31 days.
 	Remember time.Duration
 
+	// Journal is the path of a file, made with mode 0600, that keeps what could not be booked. A Settle or Release that
+	// does not reach Redis is written there, with fsync, before it returns [ledger.ErrDeferred], and is said again in the
+	// background until Redis answers; Check reads the file, so that the next process goes on where this one ended. The
+	// file is one process' own: a second one's Check fails where the operating system has flock, elsewhere two must not
+	// be given the same path. Up to 65536 outcomes are kept; beyond that Settle and Release return the plain error.
+	// Default: none; they are kept in memory, and when the process ends first, their holds become in doubt.
+	Journal string
+
 	// Now replaces the server's clock, for tests. Default: Redis TIME, one clock for all processes.
 	Now func() time.Time
 }
@@ -64,15 +72,17 @@ type Ledger struct {
 	ahead   atomic.Int64 // by how many microseconds the server's clock was ahead of ours when last seen
 	specs   sync.Map     // key name of a shared budget → spec
 	watches sync.Map     // key name of a meta row → *watch
+	journal journal
 }
 
 // New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
-// the defaults.
+// the defaults. Close ends what the ledger does in the background.
 func New(rdb redis.UniversalClient, o *Options) *Ledger {
 	if o == nil {
 		o = &Options{}
 	}
 	l := &Ledger{rdb: rdb, timeout: o.Timeout, retain: o.Remember, now: o.Now}
+	l.journal.path = o.Journal
 	if l.timeout <= 0 {
 		l.timeout = time.Second
 	}
@@ -155,23 +165,30 @@ func within[T any](ctx context.Context, timeout time.Duration, do func(context.C
 	}()
 	select {
 	case o := <-done:
-		if o.err != nil {
-			o.err = fmt.Errorf("redisledger: %w", o.err)
-		}
-		return o.value, o.err
+		return o.value, far(o.err)
 	case <-ctx.Done():
 		// The goroutine cancels as it ends; then the outcome is there or about to be.
 		select {
 		case o := <-done:
-			if o.err != nil {
-				o.err = fmt.Errorf("redisledger: %w", o.err)
-			}
-			return o.value, o.err
+			return o.value, far(o.err)
 		default:
 		}
 		var none T
-		return none, fmt.Errorf("redisledger: no answer in time: %w", context.Cause(ctx))
+		return none, far(fmt.Errorf("no answer in time: %w", context.Cause(ctx)))
 	}
+}
+
+// A farError came from Redis or the way there, not from this package.
+type farError struct{ err error }
+
+func (e *farError) Error() string { return "redisledger: " + e.err.Error() }
+func (e *farError) Unwrap() error { return e.err }
+
+func far(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &farError{err}
 }
 
 // nonce is a random name for one call of a verb that has no id of its own. It is letters and digits only: it is
