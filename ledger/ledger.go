@@ -179,9 +179,9 @@ func (b Budget) Valid() error {
 	if b.Window.Rolls() > 0 && b.Zone != "" {
 		return fmt.Errorf("ledger: budget %s: a rolling window has no time zone", b.Name)
 	}
-	for _, p := range b.AlertAt {
-		if p < 1 || p > 100 {
-			return fmt.Errorf("ledger: budget %s: an alert at %d percent; write 1 to 100", b.Name, p)
+	for i, p := range b.AlertAt {
+		if p < 1 || p > 100 || slices.Contains(b.AlertAt[:i], p) {
+			return fmt.Errorf("ledger: budget %s: an alert at %d percent; write 1 to 100, each once", b.Name, p)
 		}
 	}
 	_, _, err := Window(b, time.Unix(0, 0))
@@ -213,7 +213,7 @@ type Claim struct {
 
 // A Repeat refuses the same call again and again: the rule that stops a loop while there is still budget.
 type Repeat struct {
-	ID       string        // digest of tenant, run, operation and canonical parameters
+	ID       string        // digest of run, operation, canonical parameters and Window: one id has one window
 	Most     int64         // this many are admitted in the window; at least 1, at most [MostRepeats]
 	Window   time.Duration // rolling, exact
 	Observed bool          // counts apart, and refuses nothing
@@ -293,8 +293,8 @@ type Hold struct {
 	// Adjustments are what was corrected after the settlement, oldest first. Only Find fills them in.
 	Adjustments []Adjustment
 
-	// Would are the budgets that would have refused the call, were they not only observed. Only Reserve and Raise
-	// fill it in.
+	// Would are the budgets that would have refused the call, were they not only observed: at Reserve, or at the Raise
+	// that the hold came from. Only these fill it in.
 	Would []Shortfall
 
 	// States are the budgets after the reserve, for the record: one for each of Entries, but of the calls alone where
