@@ -58,7 +58,7 @@ func TestTheCostOfAReserveDoesNotGrowWithWhatIsOpen(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	opened(t, rdb, 1_000_000)
 	now := time.Now() // stands still, so that no window moves on in between
-	l := made(t, rdb, &redisledger.Options{Now: func() time.Time { return now }})
+	l := made(t, rdb, &redisledger.Options{Now: func() time.Time { return now }, Timeout: 10 * time.Second})
 	var last ledger.Hold
 	for i := range 5 {
 		last = admit(t, l, everything(1))
@@ -294,4 +294,20 @@ func TestAnAdjustmentIsKeptAsItWasSaid(t *testing.T) {
 		t.Errorf("found %s", text)
 	}
 	stands(t, l, 3, 0)
+}
+
+// A read that counts nothing else leaves a record all the same, or a reserve that the client sends twice would count twice.
+func TestAReadSentTwiceIsOneRepetition(t *testing.T) {
+	l := opened(t, client(t, redistest.Start(t)), 100)
+	read := func() ledger.Request {
+		r := pay(0)
+		r.Read, r.Lines, r.Repeat = true, nil, &ledger.Repeat{ID: "look", Most: 2, Window: time.Hour}
+		return r
+	}
+	r := read()
+	admit(t, l, r)
+	admit(t, l, r)
+	admit(t, l, read())
+	_, err := l.Reserve(ctx, read())
+	denied(t, err, reason.RepeatExceeded)
 }
