@@ -311,3 +311,26 @@ func TestAReadSentTwiceIsOneRepetition(t *testing.T) {
 	_, err := l.Reserve(ctx, read())
 	denied(t, err, reason.RepeatExceeded)
 }
+
+func TestWhatBecomesOfAWindowThatIsOverAlertsNobody(t *testing.T) {
+	clock := ledgertest.NewClock()
+	l := redisledger.New(client(t, redistest.Start(t)), &redisledger.Options{Now: clock.Now})
+	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
+	for _, window := range []cost.Window{cost.Day, cost.Rolling(time.Hour)} {
+		r := pay(1)
+		r.Expires, r.Budgets = clock.Now().Add(1000*time.Hour), []ledger.Budget{rolls(10)}
+		r.Budgets[0].Name, r.Budgets[0].Window = string(window), window
+		late := admit(t, l, r)
+		clock.Add(24 * time.Hour)
+		now := r
+		now.ID, now.Nonce = r.ID+"'", "n"
+		admit(t, l, now)
+		_, err := l.Settle(ctx, late, settled(9))
+		must(t, err)
+		if alerts, err := l.Alerts(ctx, acme); err != nil || len(alerts) != 0 {
+			t.Errorf("%s: %+v, %v", window, alerts, err)
+		}
+		_, err = l.Control(ctx, ledger.Control{Verb: ledger.Resume, Tenant: acme, Key: "k"}) // above what was held: frozen
+		must(t, err)
+	}
+}
