@@ -58,7 +58,7 @@ func TestTheCostOfAReserveDoesNotGrowWithWhatIsOpen(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	opened(t, rdb, 1_000_000)
 	now := time.Now() // stands still, so that no window moves on in between
-	l := made(t, rdb, &redisledger.Options{Now: func() time.Time { return now }})
+	l := made(t, rdb, &redisledger.Options{Now: func() time.Time { return now }, Timeout: 10 * time.Second})
 	var last ledger.Hold
 	for i := range 5 {
 		last = admit(t, l, everything(1))
@@ -294,4 +294,43 @@ func TestAnAdjustmentIsKeptAsItWasSaid(t *testing.T) {
 		t.Errorf("found %s", text)
 	}
 	stands(t, l, 3, 0)
+}
+
+// A read that counts nothing else leaves a record all the same, or a reserve that the client sends twice would count twice.
+func TestAReadSentTwiceIsOneRepetition(t *testing.T) {
+	l := opened(t, client(t, redistest.Start(t)), 100)
+	read := func() ledger.Request {
+		r := pay(0)
+		r.Read, r.Lines, r.Repeat = true, nil, &ledger.Repeat{ID: "look", Most: 2, Window: time.Hour}
+		return r
+	}
+	r := read()
+	admit(t, l, r)
+	admit(t, l, r)
+	admit(t, l, read())
+	_, err := l.Reserve(ctx, read())
+	denied(t, err, reason.RepeatExceeded)
+}
+
+func TestWhatBecomesOfAWindowThatIsOverAlertsNobody(t *testing.T) {
+	clock := ledgertest.NewClock()
+	l := redisledger.New(client(t, redistest.Start(t)), &redisledger.Options{Now: clock.Now})
+	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
+	for _, window := range []cost.Window{cost.Day, cost.Rolling(time.Hour)} {
+		r := pay(1)
+		r.Expires, r.Budgets = clock.Now().Add(1000*time.Hour), []ledger.Budget{rolls(10)}
+		r.Budgets[0].Name, r.Budgets[0].Window = string(window), window
+		late := admit(t, l, r)
+		clock.Add(24 * time.Hour)
+		now := r
+		now.ID, now.Nonce = r.ID+"'", "n"
+		admit(t, l, now)
+		_, err := l.Settle(ctx, late, settled(9))
+		must(t, err)
+		if alerts, err := l.Alerts(ctx, acme); err != nil || len(alerts) != 0 {
+			t.Errorf("%s: %+v, %v", window, alerts, err)
+		}
+		_, err = l.Control(ctx, ledger.Control{Verb: ledger.Resume, Tenant: acme, Key: "k"}) // above what was held: frozen
+		must(t, err)
+	}
 }

@@ -917,6 +917,20 @@ func TestNothingIsLeftOfWhatIsOver(t *testing.T) {
 	if n := rdb.ZCard(ctx, "kb:{acme}:open").Val(); n != 0 {
 		t.Errorf("%d are still open", n)
 	}
+	for _, payer := range []string{"k", "k2"} { // the hold passes at the reserve, and at the settle
+		must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k2"}))
+		r := pay(5)
+		r.Expires = clock.Now().Add(time.Hour)
+		_, err := l.Settle(ctx, admit(t, l, r), ledger.Settlement{Phase: ledger.Pending, Held: usd(5), Object: "passes"})
+		must(t, err)
+		r = pay(5)
+		r.Key, r.Expires, r.Object = payer, clock.Now().Add(time.Hour), "passes"
+		_, err = l.Settle(ctx, admit(t, l, r), settled(5))
+		must(t, err)
+	}
+	if left := rdb.ZRange(ctx, "kb:{acme}:pending", 0, -1).Val(); len(left) != 0 {
+		t.Errorf("still pending: %v", left)
+	}
 }
 
 func TestNamesThatAreNotTextAreRefused(t *testing.T) {
