@@ -141,7 +141,7 @@ func (a *attempt) unreserved(r ledger.Request, err error) error {
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
 	gone := ledger.Hold{Tenant: r.Tenant, ID: r.ID, Nonce: r.Nonce, Key: r.Key, Operation: r.Operation, Phase: ledger.InFlight}
-	if err := a.cfg.Ledger.Release(ctx, gone, true); err != nil && !errors.Is(err, ledger.ErrNoHold) {
+	if err := a.cfg.Ledger.Release(ctx, gone, true); err != nil && !errors.Is(err, ledger.ErrNoHold) && !errors.Is(err, ledger.ErrDeferred) {
 		a.log().WarnContext(a.ctx, "keybrake: a reservation may be left behind; it counts until it is resolved", "reservation", r.ID, "error", err)
 	}
 	return vendors.Refuse(reason.LedgerUnavailable, "the ledger did not answer, so spending cannot be checked; nothing was sent")
@@ -283,7 +283,11 @@ func (a *attempt) release(unsent bool) {
 	}
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
-	if err := a.permit.Release(ctx, unsent); err != nil {
+	switch err := a.permit.Release(ctx, unsent); {
+	case errors.Is(err, ledger.ErrDeferred):
+		a.log().WarnContext(a.ctx, "keybrake: a hold is released as soon as the ledger answers; it counts until then", "reservation", a.permit.Hold().ID)
+		return
+	case err != nil:
 		a.log().ErrorContext(a.ctx, "keybrake: a hold was not released; it counts until it is resolved", "reservation", a.permit.Hold().ID, "error", err)
 		return
 	}
@@ -345,7 +349,8 @@ func (a *attempt) idempotency() string {
 // repetition is what a repeat rule counts: the same request of the same run on the same account, whatever its
 // idempotency key is and whichever of the run's keys makes it.
 func (a *attempt) repetition() string {
-	return digest(append([]string{"repetition", a.claims.Run, a.fingerprint()}, a.scope()...)...)
+	window := string(a.claims.policy.Repeat.Window) // another window is another rule
+	return digest(append([]string{"repetition", window, a.claims.Run, a.fingerprint()}, a.scope()...)...)
 }
 
 // controls are the names whose revoke or pause stops this call.

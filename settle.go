@@ -102,6 +102,9 @@ func (a *attempt) bookCost() {
 	}
 	receipt, err := a.book(s)
 	switch {
+	case errors.Is(err, ledger.ErrDeferred):
+		a.flag("booked later") // the ledger keeps what it did cost; the hold stands until the store answers
+		return
 	case err != nil:
 		a.inDoubt("the ledger did not book it")
 		return
@@ -148,6 +151,10 @@ func (a *attempt) book(s ledger.Settlement) (receipt ledger.Receipt, err error) 
 		cancel()
 		if err == nil || errors.Is(err, ledger.ErrNoHold) {
 			break
+		}
+		if errors.Is(err, ledger.ErrDeferred) {
+			a.log().WarnContext(a.ctx, "keybrake: the ledger settles as soon as its store answers; the hold stands until then", "reservation", a.permit.Hold().ID)
+			return receipt, err
 		}
 		if errors.Is(err, ledger.ErrSettled) {
 			if a.permit.Hold().Attached {

@@ -58,7 +58,8 @@ type Ledger interface {
 
 	// Settle books the outcome of a call. It never refuses for lack of budget. Settling a settled hold with the
 	// same amounts changes nothing; with others it is ErrSettled, and the first stands. A settlement that is not
-	// Valid changes nothing; one whose amounts are out of range is an error and leaves the hold in doubt.
+	// Valid changes nothing; one whose amounts are out of range is an error and leaves the hold in doubt. A ledger
+	// that keeps what its store does not take answers with ErrDeferred; so does Release.
 	Settle(ctx context.Context, h Hold, s Settlement) (Receipt, error)
 
 	// Release gives a hold back. It is called only with proof that the vendor did not execute. unsent says that
@@ -122,6 +123,11 @@ var (
 	ErrSettled     = errors.New("ledger: already settled with other amounts")
 	ErrOpen        = errors.New("ledger: the reservation is still open; settle or release it")
 	ErrAdjusted    = errors.New("ledger: an adjustment of that id has other amounts; give a new one an id of its own")
+
+	// ErrDeferred says that the store cannot be reached, and that the ledger has kept the outcome and will book it as
+	// soon as the store answers. The hold stands until then, so the books show at least what was spent. The caller need
+	// not say it again, though it may.
+	ErrDeferred = errors.New("ledger: the store cannot be reached; the outcome is kept and will be booked, the hold stands until then")
 )
 
 // A Key is what a ledger knows of a vault key: never the token.
@@ -173,9 +179,9 @@ func (b Budget) Valid() error {
 	if b.Window.Rolls() > 0 && b.Zone != "" {
 		return fmt.Errorf("ledger: budget %s: a rolling window has no time zone", b.Name)
 	}
-	for _, p := range b.AlertAt {
-		if p < 1 || p > 100 {
-			return fmt.Errorf("ledger: budget %s: an alert at %d percent; write 1 to 100", b.Name, p)
+	for i, p := range b.AlertAt {
+		if p < 1 || p > 100 || slices.Contains(b.AlertAt[:i], p) {
+			return fmt.Errorf("ledger: budget %s: an alert at %d percent; write 1 to 100, each once", b.Name, p)
 		}
 	}
 	_, _, err := Window(b, time.Unix(0, 0))
@@ -207,7 +213,7 @@ type Claim struct {
 
 // A Repeat refuses the same call again and again: the rule that stops a loop while there is still budget.
 type Repeat struct {
-	ID       string        // digest of tenant, run, operation and canonical parameters
+	ID       string        // digest of run, operation, canonical parameters and Window: one id has one window
 	Most     int64         // this many are admitted in the window; at least 1, at most [MostRepeats]
 	Window   time.Duration // rolling, exact
 	Observed bool          // counts apart, and refuses nothing
@@ -287,8 +293,8 @@ type Hold struct {
 	// Adjustments are what was corrected after the settlement, oldest first. Only Find fills them in.
 	Adjustments []Adjustment
 
-	// Would are the budgets that would have refused the call, were they not only observed. Only Reserve and Raise
-	// fill it in.
+	// Would are the budgets that would have refused the call, were they not only observed: at Reserve, or at the Raise
+	// that the hold came from. Only these fill it in.
 	Would []Shortfall
 
 	// States are the budgets after the reserve, for the record: one for each of Entries, but of the calls alone where

@@ -35,7 +35,11 @@ type verb struct {
 	spent int64 // by how much it changes what is spent and held, of 0 and 13
 	held  int64
 	reads bool                 // rows, by no script
+	once  bool                 // it cannot be said again
 	after func(s *scene) error // what else has to be so when it has been carried out; may be nil
+
+	// undo is what somebody else says then, and what is late must not bring back; undone is that it stands. May be nil.
+	undo, undone func(s *scene) error
 }
 
 var errNot = errors.New("not carried out as it was asked for")
@@ -62,6 +66,11 @@ func (s *scene) refuses(code reason.Code) error {
 	}
 	op.Verb, op.Hold = Release, a.Hold
 	return is(a.Verdict == OK && op.Do(context.Background(), s.direct).Verdict == OK, nil)
+}
+
+func (s *scene) limit(want int64) error {
+	b, err := s.direct.Budget(context.Background(), s.tenant, teamName)
+	return is(b.Limit == want, err)
 }
 
 func settlement(phase ledger.Phase, actual int64) ledger.Settlement {
@@ -101,9 +110,10 @@ var verbs = []verb{
 	{name: "set budget", do: func(s *scene, l ledger.Ledger) error {
 		return l.SetBudget(context.Background(), s.tenant, team(77))
 	}, after: func(s *scene) error {
-		b, err := s.direct.Budget(context.Background(), s.tenant, teamName)
-		return is(b.Limit == 77, err)
-	}},
+		return s.limit(77)
+	}, undo: func(s *scene) error {
+		return s.direct.SetBudget(context.Background(), s.tenant, team(66))
+	}, undone: func(s *scene) error { return s.limit(66) }},
 	{name: "budget", reads: true, do: func(s *scene, l ledger.Ledger) error {
 		b, err := l.Budget(context.Background(), s.tenant, teamName)
 		return is(b.Limit == teamLimit, err)
@@ -124,7 +134,7 @@ var verbs = []verb{
 		_, err := l.Reserve(context.Background(), s.op(Reserve, 2).request())
 		return err
 	}, after: func(s *scene) error { return s.phase(2, ledger.InFlight) }},
-	{name: "reserve, given up after an error", do: func(s *scene, l ledger.Ledger) error {
+	{name: "reserve, given up after an error", once: true, do: func(s *scene, l ledger.Ledger) error {
 		op := s.op(Reserve, 2)
 		h, err := l.Reserve(context.Background(), op.request())
 		if err != nil {
@@ -145,8 +155,12 @@ var verbs = []verb{
 	{name: "release", held: -8, do: func(s *scene, l ledger.Ledger) error {
 		return l.Release(context.Background(), s.first.Hold, true)
 	}, after: func(s *scene) error { return s.phase(0, ledger.Released) }},
-	{name: "pause", do: control(ledger.Pause), after: func(s *scene) error { return s.refuses(reason.KeyPaused) }},
-	{name: "resume", do: control(ledger.Resume), after: func(s *scene) error { return s.refuses("") }},
+	{name: "pause", do: control(ledger.Pause), after: func(s *scene) error { return s.refuses(reason.KeyPaused) },
+		undo:   func(s *scene) error { return control(ledger.Resume)(s, s.direct) },
+		undone: func(s *scene) error { return s.refuses("") }},
+	{name: "resume", do: control(ledger.Resume), after: func(s *scene) error { return s.refuses("") },
+		undo:   func(s *scene) error { return control(ledger.Pause)(s, s.direct) },
+		undone: func(s *scene) error { return s.refuses(reason.KeyPaused) }},
 	{name: "revoke", do: control(ledger.Revoke), after: func(s *scene) error { return s.refuses(reason.KeyRevoked) }},
 }
 
@@ -252,8 +266,17 @@ func (s *scene) play(addr string, v verb, kind respproxy.Kind, attempts int) err
 	if wrong := s.stands(v, err == nil); wrong != nil {
 		return fmt.Errorf("after it (%v): %w", err, wrong)
 	}
-	if err := v.do(s, s.direct); err != nil {
-		return fmt.Errorf("said again: %w", err)
+	if !v.once {
+		if err := v.do(s, s.direct); err != nil {
+			return fmt.Errorf("said again: %w", err)
+		}
+	}
+	after := v.after
+	if v.undo != nil && err == nil { // after an error it may be carried out whenever it likes
+		if err := v.undo(s); err != nil {
+			return fmt.Errorf("undone: %w", err)
+		}
+		after = v.undone
 	}
 	close(late)
 	for proxy.Pending() > 0 {
@@ -262,8 +285,10 @@ func (s *scene) play(addr string, v verb, kind respproxy.Kind, attempts int) err
 	if err := s.stands(v, true); err != nil {
 		return fmt.Errorf("after what was late: %w", err)
 	}
-	if v.after != nil {
-		return v.after(s)
+	if after != nil {
+		if err := after(s); err != nil {
+			return fmt.Errorf("after what was late: %w", err)
+		}
 	}
 	return nil
 }

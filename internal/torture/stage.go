@@ -161,8 +161,13 @@ func (s *stage) drive(direct ledger.Ledger, clients []Doer, wait time.Duration) 
 	return nil
 }
 
+// connection has everything go wrong on the way, or half of the time what arrives twice and late alone.
 func (s *stage) connection() error {
-	s.proxy.Plan(respproxy.Random(s.Uint64(), 10, 2*wait, respproxy.Kinds...))
+	kinds := respproxy.Kinds
+	if s.IntN(2) == 0 {
+		kinds = []respproxy.Kind{respproxy.DropAfter, respproxy.DelayRequest, respproxy.DelayReply}
+	}
+	s.proxy.Plan(respproxy.Random(s.Uint64(), 10, 2*wait, kinds...))
 	time.Sleep(50 * time.Millisecond)
 	return nil
 }

@@ -42,7 +42,7 @@ var repeatLaws = []Law{
 		w.stands(purse(1000), 0, 1)
 	}},
 	{"repeat-retry", "A retry of the same spend is no repetition, nor is a reserve that the store's client sends twice.", func(w *world) {
-		r := w.again(key1, "refund", 1, time.Hour)
+		r := w.again(key1, "refund", 2, time.Hour)
 		r.Claim = &ledger.Claim{ID: "c1", Fingerprint: "f", Memory: time.Hour}
 		w.admit(r)
 		if h := w.admit(r); h.Attached {
@@ -52,7 +52,8 @@ var repeatLaws = []Law{
 		if h := w.admit(r); !h.Attached {
 			w.fail("the retry did not attach")
 		}
-		w.refuse(w.again(key1, "refund", 1, time.Hour), reason.RepeatExceeded)
+		w.admit(w.again(key1, "refund", 2, time.Hour))
+		w.refuse(w.again(key1, "refund", 2, time.Hour), reason.RepeatExceeded)
 	}},
 	{"repeat-clock-back", "A clock that goes back makes no room under a repeat rule.", func(w *world) {
 		w.admit(w.again(key1, "refund", 2, time.Minute))

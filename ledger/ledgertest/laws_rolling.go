@@ -116,6 +116,17 @@ var rollingLaws = []Law{
 		w.clock.Add(32 * time.Second)
 		w.admit(w.call(key2, lines(oneCall), b))
 	}},
+	{"rolling-object", "What an object holds in a rolling window already, the call that moves it need not find room for again.", func(w *world) {
+		b := last(time.Hour, 10)
+		w.pend(w.admit(w.pay(8, b)), "pi", usd(8))
+		w.clock.Add(20 * time.Minute)
+		r := w.pay(10, b)
+		r.Object = "pi"
+		h := w.admit(r)
+		w.stands(b, 0, 10)
+		w.settle(h, usd(9))
+		w.stands(b, 9, 0)
+	}},
 	{"rolling-raise", "A raise in a rolling window is checked against what counts when it is raised.", func(w *world) {
 		b := last(time.Hour, 10)
 		r := w.call(key1, lines(usd(0)), b)

@@ -627,7 +627,6 @@ func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, er
 	name, _ := c.Name()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.tell(c)
 	var report ledger.Report
 	if c.Tenant == "" {
 		turn(l.global, name, c.Verb)
@@ -636,6 +635,7 @@ func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, er
 			report.Tenants = append(report.Tenants, tenant)
 		}
 		slices.SortFunc(report.Tenants, strings.Compare)
+		l.tell(c)
 		return report, nil
 	}
 	t := l.open(c.Tenant)
@@ -646,6 +646,7 @@ func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, er
 		t.keys[c.Key].frozen = false
 	}
 	turn(t.controls, name, c.Verb)
+	l.tell(c)
 	return ledger.Report{Tenants: []string{c.Tenant}}, nil
 }
 

@@ -48,6 +48,7 @@ type checkArgs struct {
 // Check reports why this Redis is not fit to hold the books, if it is not, and what to do about it: it cannot be
 // reached or written, is older than 7.0, a replica, evicts keys when its memory is full, which would set budgets
 // back to zero, or forbids the user something that a verb needs. In a cluster every master is looked at.
+// It also reads [Options.Journal] and begins to book what is in it.
 func (l *Ledger) Check(ctx context.Context) error {
 	if err := l.client(ctx); err != nil {
 		return advised(err)
@@ -60,7 +61,10 @@ func (l *Ledger) Check(ctx context.Context) error {
 		return err
 	}
 	l.seen(got.number())
-	return got.err()
+	if err := got.err(); err != nil {
+		return err
+	}
+	return l.replay()
 }
 
 // client looks at the client, and through it at every server that takes writes.

@@ -56,7 +56,9 @@ func TestARaiseOfAReservationThatIsReadDoesNotRaiseTheLevelToFallBackTo(t *testi
 // What a reserve does in Redis is counted by Redis itself.
 func TestTheCostOfAReserveDoesNotGrowWithWhatIsOpen(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
-	l := opened(t, rdb, 1_000_000)
+	opened(t, rdb, 1_000_000)
+	now := time.Now() // stands still, so that no window moves on in between
+	l := made(t, rdb, &redisledger.Options{Now: func() time.Time { return now }})
 	var last ledger.Hold
 	for i := range 5 {
 		last = admit(t, l, everything(1))
@@ -109,7 +111,7 @@ func commands(t *testing.T, rdb *redis.Client, l *redisledger.Ledger) string {
 
 func TestARollingBudgetKeepsSixtyOneSlotsAtMost(t *testing.T) {
 	rdb, clock := client(t, redistest.Start(t)), ledgertest.NewClock()
-	l := redisledger.New(rdb, &redisledger.Options{Now: clock.Now})
+	l := made(t, rdb, &redisledger.Options{Now: clock.Now})
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
 	most := 0
 	for i := range 300 {
@@ -131,7 +133,7 @@ func TestARollingBudgetKeepsSixtyOneSlotsAtMost(t *testing.T) {
 func TestAlertsAreBoundedAndOnceForAllProcesses(t *testing.T) {
 	addr := redistest.Start(t)
 	rdb := client(t, addr)
-	one, two := opened(t, rdb, 100), redisledger.New(client(t, addr), nil)
+	one, two := opened(t, rdb, 100), made(t, client(t, addr), nil)
 	for i := range 9_999 {
 		rdb.ZAdd(ctx, "kb:{acme}:alerts", redis.Z{Score: float64(i + 1), Member: fmt.Sprint("old", i)})
 		if i > 9_990 || i == 0 {
@@ -215,7 +217,7 @@ func subscribed(t *testing.T, rdb *redis.Client, n int64) {
 func TestWatchHearsControlsAlsoAfterTheConnectionWasLost(t *testing.T) {
 	addr := redistest.Start(t)
 	rdb := client(t, addr)
-	l, far := opened(t, rdb, 100), redisledger.New(client(t, addr), nil)
+	l, far := opened(t, rdb, 100), made(t, client(t, addr), nil)
 	must(t, far.Check(ctx)) // its connections are there before goroutines are counted
 	before := runtime.NumGoroutine()
 	heard, end := hears(t, far, rdb, 1)

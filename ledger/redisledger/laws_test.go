@@ -17,7 +17,7 @@ func TestLaws(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	ledgertest.Run(t, func(t *testing.T, clock *ledgertest.Clock) ledger.Ledger {
 		flush(t, rdb)
-		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
+		return made(t, rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
 	})
 }
 

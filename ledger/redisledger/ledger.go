@@ -5,11 +5,18 @@
 // Reserve is one round trip in the usual case; a call that moves an object that another reservation carries, a
 // retry that attaches, and the first call after a window or a budget has changed take one or two more.
 //
+// Adjust takes two round trips, since it reads the record first. What a reserve costs does not depend on how many
+// reservations are open or in doubt.
+//
 // Every script is idempotent, because go-redis sends a command again, up to three times, when a reply is lost.
 //
 // What an error means: a [*ledger.Denied] is the script's own verdict and nothing was changed. Any other error
 // means that the verb may or may not have been carried out; all verbs may be repeated as they are. A verb
 // returns when its context ends or [Options.Timeout] has passed, whatever the client's own timeouts are.
+//
+// What it takes in memory is bounded but for the reservations: a rolling budget has 61 slots at most, a repeat rule a
+// thousand times, a tenant ten thousand alerts. A finished reservation that has cost money takes about 1.3 KB for
+// [Options.Remember].
 //
 // A server that is down costs each refused call the client's own dial retries (go-redis dials five times by default:
 // set DialerRetries), and a second wait for taking back what may have been reserved.
@@ -39,13 +46,21 @@ import (
 
 // Options are the choices that have a default.
 type Options struct {
-	// Timeout bounds every verb, on top of its context. Control on all tenants, Check and InDoubt take it for each of
+	// Timeout bounds every verb, on top of its context. Control on all tenants, Check and the lists take it for each of
 	// their steps. Default: one second.
 	Timeout time.Duration
 
 	// Remember is for how long a finished reservation that has cost money is kept, so that [Ledger.Adjust] finds it. One
 	// that has not is kept for a day, and with an idempotency key for 31 days. Default: 31 days.
 	Remember time.Duration
+
+	// Journal is the path of a file, made with mode 0600, that keeps what could not be booked. A Settle or Release that
+	// does not reach Redis is written there, with fsync, before it returns [ledger.ErrDeferred], and is said again in the
+	// background until Redis answers; Check reads the file, so that the next process goes on where this one ended. The
+	// file is one process' own: a second one's Check fails where the operating system has flock, elsewhere two must not
+	// be given the same path. Up to 65536 outcomes are kept; beyond that Settle and Release return the plain error.
+	// Default: none; they are kept in memory, and when the process ends first, their holds become in doubt.
+	Journal string
 
 	// Now replaces the server's clock, for tests. Default: Redis TIME, one clock for all processes.
 	Now func() time.Time
@@ -61,15 +76,17 @@ type Ledger struct {
 	ahead   atomic.Int64 // by how many microseconds the server's clock was ahead of ours when last seen
 	specs   sync.Map     // key name of a shared budget → spec
 	watches sync.Map     // key name of a meta row → *watch
+	journal journal
 }
 
 // New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
-// the defaults.
+// the defaults. Close ends what the ledger does in the background.
 func New(rdb redis.UniversalClient, o *Options) *Ledger {
 	if o == nil {
 		o = &Options{}
 	}
 	l := &Ledger{rdb: rdb, timeout: o.Timeout, retain: o.Remember, now: o.Now}
+	l.journal.path = o.Journal
 	if l.timeout <= 0 {
 		l.timeout = time.Second
 	}
@@ -152,23 +169,30 @@ func within[T any](ctx context.Context, timeout time.Duration, do func(context.C
 	}()
 	select {
 	case o := <-done:
-		if o.err != nil {
-			o.err = fmt.Errorf("redisledger: %w", o.err)
-		}
-		return o.value, o.err
+		return o.value, far(o.err)
 	case <-ctx.Done():
 		// The goroutine cancels as it ends; then the outcome is there or about to be.
 		select {
 		case o := <-done:
-			if o.err != nil {
-				o.err = fmt.Errorf("redisledger: %w", o.err)
-			}
-			return o.value, o.err
+			return o.value, far(o.err)
 		default:
 		}
 		var none T
-		return none, fmt.Errorf("redisledger: no answer in time: %w", context.Cause(ctx))
+		return none, far(fmt.Errorf("no answer in time: %w", context.Cause(ctx)))
 	}
+}
+
+// A farError came from Redis or the way there, not from this package.
+type farError struct{ err error }
+
+func (e *farError) Error() string { return "redisledger: " + e.err.Error() }
+func (e *farError) Unwrap() error { return e.err }
+
+func far(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &farError{err}
 }
 
 // nonce is a random name for one call of a verb that has no id of its own. It is letters and digits only: it is

@@ -33,7 +33,7 @@ func TestRandomStoriesEndAsInTheReference(t *testing.T) {
 		model.Now = clock.Now
 		s := &story{
 			t: t, Rand: rand.New(rand.NewPCG(uint64(seed), 7)), clock: clock, seed: seed,
-			ledgers: [2]ledger.Ledger{model, redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})},
+			ledgers: [2]ledger.Ledger{model, made(t, rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})},
 		}
 		s.tell(120)
 		if t.Failed() {

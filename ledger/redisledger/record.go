@@ -145,8 +145,9 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 		p := ledger.Part{Of: b.load(), Entry: ledger.Entry{
 			Budget: b.Name, Shared: b.Shared, Of: b.Of, Observed: b.Observed, Meter: b.Meter, Currency: b.Currency,
 		}}
-		var back int64
-		if _, err := fmt.Sscanf(amounts[i], "%d %d %d %d %d %d", &p.Start, &p.End, &p.Held, &p.Booked, &p.Base, &back); err != nil {
+		words := &reply{rest: strings.Split(amounts[i], " ")}
+		p.Start, p.End, p.Held, p.Booked, p.Base = words.number(), words.number(), words.number(), words.number(), words.number()
+		if words.number(); words.bad || len(words.rest) > 0 { // the lookback is Of's
 			return record{}, damaged(id)
 		}
 		r.parts = append(r.parts, p)

@@ -61,7 +61,7 @@ func settled(n int64) ledger.Settlement {
 // opened is a ledger in which key k is open and the team has a budget of limit.
 func opened(t testing.TB, rdb redis.UniversalClient, limit int64) *redisledger.Ledger {
 	t.Helper()
-	l := redisledger.New(rdb, nil)
+	l := made(t, rdb, nil)
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k", Expires: time.Now().Add(time.Hour)}))
 	must(t, l.SetBudget(ctx, acme, team(limit)))
 	return l
@@ -225,8 +225,8 @@ func TestALostReplyCountsNothingTwice(t *testing.T) {
 	for drops := int64(1); drops <= 4; drops++ {
 		t.Run(fmt.Sprintf("%d lost", drops), func(t *testing.T) {
 			flush(t, rdb)
-			direct := redisledger.New(rdb, nil)
-			far := redisledger.New(client(t, proxy.addr), &redisledger.Options{Timeout: 10 * time.Second})
+			direct := made(t, rdb, nil)
+			far := made(t, client(t, proxy.addr), &redisledger.Options{Timeout: 10 * time.Second})
 			for _, v := range verbs(direct) {
 				before := proxy.dropped.Load()
 				proxy.drops.Store(drops)
@@ -343,7 +343,7 @@ func TestAVerbEndsWithItsContextOrTimeout(t *testing.T) {
 	proxy.stalled.Store(true)
 	r := pay(10)
 
-	l := redisledger.New(slow, &redisledger.Options{Timeout: 50 * time.Millisecond})
+	l := made(t, slow, &redisledger.Options{Timeout: 50 * time.Millisecond})
 	began := time.Now()
 	_, err := l.Reserve(ctx, r)
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 2*time.Second {
@@ -352,20 +352,20 @@ func TestAVerbEndsWithItsContextOrTimeout(t *testing.T) {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	began = time.Now()
-	_, err = redisledger.New(slow, &redisledger.Options{Timeout: time.Minute}).Reserve(cancelled, pay(10))
+	_, err = made(t, slow, &redisledger.Options{Timeout: time.Minute}).Reserve(cancelled, pay(10))
 	if !errors.Is(err, context.Canceled) || time.Since(began) > 2*time.Second {
 		t.Fatalf("after %s: %v", time.Since(began), err)
 	}
 
 	// The first reserve was carried out all the same. Its hold stands until it is released by id.
-	direct := redisledger.New(rdb, nil)
+	direct := made(t, rdb, nil)
 	must(t, direct.Release(ctx, ledger.Hold{Tenant: acme, ID: r.ID}, true))
 	stands(t, direct, 0, 0)
 }
 
 func TestScriptsAreLoadedAgainWhenTheServerForgetsThem(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
-	direct := redisledger.New(rdb, nil)
+	direct := made(t, rdb, nil)
 	for _, v := range verbs(direct) {
 		must(t, rdb.ScriptFlush(ctx).Err())
 		must(t, v.do(direct))
@@ -378,7 +378,7 @@ func TestAnEmptiedStoreDenies(t *testing.T) {
 	l := opened(t, rdb, 100)
 	h := admit(t, l, pay(60))
 	flush(t, rdb)
-	l = redisledger.New(rdb, nil) // a process that began later cannot know what was lost
+	l = made(t, rdb, nil) // a process that began later cannot know what was lost
 	_, err := l.Reserve(ctx, pay(60))
 	denied(t, err, reason.KeyUnknown)
 	if _, err := l.Settle(ctx, h, settled(60)); !errors.Is(err, ledger.ErrNoHold) {
@@ -390,7 +390,7 @@ func TestAnEmptiedStoreDenies(t *testing.T) {
 	must(t, rdb.Del(ctx, "kb:{acme}:b:team").Err())
 	_, err = l.Reserve(ctx, pay(60)) // l remembers the budget; the store does not
 	denied(t, err, reason.BudgetMissing)
-	must(t, redisledger.New(rdb, nil).SetBudget(ctx, acme, team(50))) // another process makes it again
+	must(t, made(t, rdb, nil).SetBudget(ctx, acme, team(50))) // another process makes it again
 	_, err = l.Reserve(ctx, pay(60))
 	denied(t, err, reason.BudgetExceeded)
 	admit(t, l, pay(50))
@@ -401,7 +401,7 @@ func TestTwoProcessesRacingOnOneBudgetAreExact(t *testing.T) {
 	opened(t, client(t, addr), 300)
 	ledgers := []*redisledger.Ledger{}
 	for range 2 {
-		ledgers = append(ledgers, redisledger.New(client(t, addr), &redisledger.Options{Timeout: 20 * time.Second}))
+		ledgers = append(ledgers, made(t, client(t, addr), &redisledger.Options{Timeout: 20 * time.Second}))
 	}
 	var wg sync.WaitGroup
 	var admitted, wrong atomic.Int64
@@ -426,7 +426,7 @@ func TestTwoProcessesRacingOnOneBudgetAreExact(t *testing.T) {
 
 func TestALimitRevisedElsewhereHoldsAtTheNextCall(t *testing.T) {
 	addr := redistest.Start(t)
-	here, there := opened(t, client(t, addr), 100), redisledger.New(client(t, addr), nil)
+	here, there := opened(t, client(t, addr), 100), made(t, client(t, addr), nil)
 	admit(t, there, pay(10)) // now it remembers the limit of 100
 	must(t, here.SetBudget(ctx, acme, team(15)))
 	_, err := there.Reserve(ctx, pay(10))
@@ -561,7 +561,7 @@ func TestOpenAndAControlOfAllNeverMissEachOther(t *testing.T) {
 	rdb := client(t, redistest.Start(t))
 	for round := range 40 {
 		flush(t, rdb)
-		l := redisledger.New(rdb, &redisledger.Options{Timeout: 10 * time.Second})
+		l := made(t, rdb, &redisledger.Options{Timeout: 10 * time.Second})
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
@@ -627,7 +627,7 @@ func TestLifeOfKeys(t *testing.T) {
 	_, err = l.Adjust(ctx, acme, gone.ID, ledger.Adjustment{ID: "late", Actual: usd(1)}) // it was executed after all
 	must(t, err)
 	around("r:"+gone.ID, 31*24*time.Hour)
-	long := redisledger.New(rdb, &redisledger.Options{Remember: 100 * 24 * time.Hour})
+	long := made(t, rdb, &redisledger.Options{Remember: 100 * 24 * time.Hour})
 	paid := admit(t, long, pay(1))
 	_, err = long.Settle(ctx, paid, settled(1))
 	must(t, err)
@@ -777,7 +777,7 @@ func TestACarrierThatChangesWhileItIsTakenOverIsLookedAtAgain(t *testing.T) {
 			move.Object, rival.Object = "pi", "pi"
 			want := int64(0)
 			rdb.AddHook(&betweenHook{do: func() { want = finish(l, created, &rival) }})
-			h := admit(t, redisledger.New(rdb, nil), move)
+			h := admit(t, made(t, rdb, nil), move)
 			if want == 0 {
 				t.Fatal("nothing happened in between")
 			}
@@ -800,7 +800,7 @@ func TestACarrierThatChangesWhileAnotherSettlesIsLookedAtAgain(t *testing.T) {
 	pend(8)
 	capture := pay(8)
 	capture.Key, capture.Object = "payer", "pi"
-	far := redisledger.New(rdb, nil)
+	far := made(t, rdb, nil)
 	h := admit(t, far, capture)
 	stands(t, l, 0, 16)
 	rdb.AddHook(&betweenHook{do: func() { pend(3) }})
@@ -870,7 +870,7 @@ func TestARecordIsBelievedRatherThanAHold(t *testing.T) {
 
 func TestNothingIsLeftOfWhatIsOver(t *testing.T) {
 	rdb, clock := client(t, redistest.Start(t)), ledgertest.NewClock()
-	l := redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
+	l := made(t, rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
 	daily := team(100)
 	daily.Window = cost.Day
@@ -1009,4 +1009,12 @@ func TestScriptsTouchDeclaredKeysOnly(t *testing.T) {
 	if seen < 50 {
 		t.Errorf("only %d calls were found", seen)
 	}
+}
+
+// made is a ledger that is closed with the test: one that has deferred an outcome goes on saying it until then.
+func made(t testing.TB, rdb redis.UniversalClient, o *redisledger.Options) *redisledger.Ledger {
+	t.Helper()
+	l := redisledger.New(rdb, o)
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }

@@ -68,11 +68,20 @@ type releaseArgs struct {
 }
 
 // Settle books the outcome of a call. After an error the hold stands, or the outcome is booked: saying it again
-// is safe and finds out.
+// is safe and finds out. Where Redis cannot be reached it is [ledger.ErrDeferred], see [Options.Journal].
 func (l *Ledger) Settle(ctx context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
 	if err := s.Valid(); err != nil {
 		return ledger.Receipt{}, err
 	}
+	var receipt ledger.Receipt
+	err := l.orLater(ctx, entry{Hold: h, Settle: &s}, func() (err error) {
+		receipt, err = l.settle(ctx, h, s)
+		return err
+	})
+	return receipt, err
+}
+
+func (l *Ledger) settle(ctx context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
 	rec, other := record{Hold: h}, record{}
 	for range tries {
 		keys, args, strays, bad := l.settleArgs(rec, other, s)
@@ -213,11 +222,16 @@ func (l *Ledger) receipt(got *reply) (ledger.Receipt, error) {
 	return r, nil
 }
 
-// Release gives a hold back. After an error it may or may not have been: saying it again is safe.
+// Release gives a hold back. After an error it may or may not have been: saying it again is safe. Where Redis cannot
+// be reached it is [ledger.ErrDeferred], see [Options.Journal].
 func (l *Ledger) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
 	if h.Attached {
 		return nil
 	}
+	return l.orLater(ctx, entry{Hold: h, Unsent: unsent}, func() error { return l.release(ctx, h, unsent) })
+}
+
+func (l *Ledger) release(ctx context.Context, h ledger.Hold, unsent bool) error {
 	rec := record{Hold: h}
 	for range tries {
 		keys, args := l.releaseArgs(rec, h.Phase, unsent)

@@ -25,10 +25,10 @@ import (
 // laws checks the server and tries every law on it. clear empties it before each.
 func laws(t *testing.T, rdb redis.UniversalClient, clear func(t testing.TB)) {
 	t.Helper()
-	must(t, redisledger.New(rdb, nil).Check(ctx))
+	must(t, made(t, rdb, nil).Check(ctx))
 	ledgertest.Run(t, func(t *testing.T, clock *ledgertest.Clock) ledger.Ledger {
 		clear(t)
-		return redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
+		return made(t, rdb, &redisledger.Options{Now: clock.Now, Timeout: 20 * time.Second})
 	})
 }
 
@@ -156,7 +156,7 @@ func allUsed(t *testing.T, servers []*redistest.Server) {
 	}
 	for rule := range strings.FieldsSeq(redisledger.ACL) {
 		command, ok := strings.CutPrefix(rule, "+")
-		// Not used here: what later versions of go-redis ask for, and what drops the oldest of very many alerts.
+		// Not used here: what later versions of go-redis ask for.
 		if ok && !strings.Contains(stats.String(), "cmdstat_"+command+":") && command != "command" {
 			t.Errorf("ACL allows %s, which the ledger has not used", command)
 		}
@@ -353,7 +353,7 @@ func TestACallThatNobodyAnswersHasTheClientAskWhoHasTheSlots(t *testing.T) {
 		return []redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: addr}}}}, nil
 	}})
 	t.Cleanup(func() { _ = rdb.Close() })
-	l := redisledger.New(rdb, &redisledger.Options{Timeout: 100 * time.Millisecond})
+	l := made(t, rdb, &redisledger.Options{Timeout: 100 * time.Millisecond})
 	for deadline := time.Now().Add(5 * time.Second); l.Open(ctx, ledger.Key{Tenant: acme, ID: "k", Expires: time.Now().Add(time.Hour)}) != nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("the client still calls a master that is gone")

@@ -12,8 +12,8 @@ import (
 	"github.com/keybrake/keybrake-go/ledger"
 )
 
-// publish tells the other processes of a control that was made, or may have been. It is a hint: the control stands
-// without it, so its error is dropped.
+// publish tells every process that watches of a control that was made. It is a hint: the control stands without it, so
+// its error is dropped.
 func (l *Ledger) publish(ctx context.Context, c ledger.Control) {
 	text, _ := json.Marshal(c) // strings and a bool only: cannot fail
 	_, _ = within(ctx, l.timeout, func(ctx context.Context) (int64, error) { return l.rdb.Publish(ctx, channel, text).Result() })
@@ -26,8 +26,9 @@ const (
 	repose = 100 * time.Millisecond
 )
 
-// Watch tells of the controls of all processes until ctx ends. A connection that is lost is made again; what is
-// published meanwhile is not heard. It returns early when the server forbids it to listen.
+// Watch tells of the controls of all processes that use this Redis, until ctx ends. A connection that is lost is made
+// again; what is published meanwhile is not heard. It returns early when the server forbids it to listen, and not before
+// tell has returned.
 func (l *Ledger) Watch(ctx context.Context, tell func(ledger.Control)) error {
 	sub := l.rdb.Subscribe(ctx, channel)
 	defer sub.Close()

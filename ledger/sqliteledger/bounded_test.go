@@ -112,6 +112,18 @@ func TestARepeatRuleRemembersNoMoreThanItHasTo(t *testing.T) {
 	}
 }
 
+func TestWhatWasAdmittedWhileTheClockWasBackCountsAsTheLatest(t *testing.T) {
+	l, clock := clocked(t, unsynced(t))
+	for i, by := range []time.Duration{0, -time.Hour, time.Hour} {
+		clock.Add(by)
+		r := on(clock, 0, purse(0))
+		r.Repeat = &ledger.Repeat{ID: "x", Most: 1, Window: time.Minute, Observed: true}
+		if h := admit(t, l, r); (len(h.Would) == 1) != (i > 0) {
+			t.Errorf("call %d would have been refused for %+v", i, h.Would)
+		}
+	}
+}
+
 func TestTheNewestTenThousandAlertsOfATenantAreKept(t *testing.T) {
 	path := unsynced(t)
 	l, clock := clocked(t, path)

@@ -61,7 +61,7 @@ func used(t *testing.T) (*Ledger, *file) {
 			must(t, err)
 		}
 	}
-	stop, heard := context.WithCancel(ctx)
+	stop, heard := context.WithTimeout(ctx, 20*time.Second)
 	var telling sync.WaitGroup
 	telling.Go(func() {
 		for stop.Err() == nil {

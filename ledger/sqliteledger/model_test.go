@@ -20,7 +20,7 @@ import (
 // The reference and SQLite are told the same, at random, and must answer the same and have the same books after
 // every third step. A failure prints the seed and the steps.
 func TestRandomStoriesEndAsInTheReference(t *testing.T) {
-	rounds := 8
+	rounds := 5
 	if os.Getenv("KEYBRAKE_LONG") != "" {
 		rounds = 200
 	}

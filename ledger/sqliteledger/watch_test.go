@@ -44,7 +44,11 @@ func watched(t *testing.T, l *sqliteledger.Ledger) (heard chan ledger.Control, d
 	watch, end := context.WithCancelCause(ctx)
 	heard, ended := make(chan ledger.Control, 100), make(chan error, 1)
 	go func() { ended <- l.Watch(watch, func(c ledger.Control) { heard <- c }) }()
+	deadline := time.Now().Add(20 * time.Second)
 	for begun := false; !begun; {
+		if time.Now().After(deadline) {
+			t.Fatal("who watches hears nothing")
+		}
 		_, err := l.Control(ctx, ledger.Control{Verb: ledger.Resume, Tenant: acme, Run: "begin"})
 		must(t, err)
 		select {
@@ -67,6 +71,25 @@ func watched(t *testing.T, l *sqliteledger.Ledger) (heard chan ledger.Control, d
 	}
 }
 
+// hears expects that want is what is heard next.
+func hears(t *testing.T, name string, heard chan ledger.Control, want ledger.Control) {
+	t.Helper()
+	for {
+		select {
+		case got := <-heard:
+			if got.Run == "begin" || got.Run == "begun" {
+				continue // of another watcher's beginning
+			}
+			if got != want {
+				t.Fatalf("%s heard %+v, want %+v", name, got, want)
+			}
+			return
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s never heard %+v", name, want)
+		}
+	}
+}
+
 var errDone = errors.New("done")
 
 func TestWhoWatchesHearsEachControlOfEachProcessOnceAndInOrder(t *testing.T) {
@@ -74,12 +97,6 @@ func TestWhoWatchesHearsEachControlOfEachProcessOnceAndInOrder(t *testing.T) {
 	here, alsoHere := opened(t, path, 10), at(t, path, nil)
 	one, endOne := watched(t, here)
 	two, endTwo := watched(t, alsoHere)
-	for range 10 { // what two's beginning has told one
-		select {
-		case <-one:
-		case <-time.After(30 * time.Millisecond):
-		}
-	}
 	_, err := here.Control(ctx, ledger.Control{Verb: ledger.Pause, Tenant: acme, Key: "nobody"})
 	if !errors.Is(err, ledger.ErrNoKey) { // and nobody hears of it
 		t.Fatal(err)
@@ -88,23 +105,17 @@ func TestWhoWatchesHearsEachControlOfEachProcessOnceAndInOrder(t *testing.T) {
 	if c.out.Scan(); c.out.Text() != "<nil>" {
 		t.Fatalf("the other process says %q", c.out.Text())
 	}
-	last := ledger.Control{Verb: ledger.Pause, Tenant: acme, Run: "last"}
-	_, err = here.Control(ctx, last)
-	must(t, err)
-	for name, heard := range map[string]chan ledger.Control{"one": one, "two": two} {
-		for _, want := range append(commanded[:len(commanded):len(commanded)], last) {
-			select {
-			case got := <-heard:
-				for got.Run == "begin" || got.Run == "begun" {
-					got = <-heard
-				}
-				if got != want {
-					t.Errorf("%s heard %+v, want %+v", name, got, want)
-				}
-			case <-time.After(20 * time.Second):
-				t.Fatalf("%s never heard %+v", name, want)
+	said := commanded
+	for _, run := range []string{"and this", "and that"} { // the second comes when all before it was told: once, that is
+		c := ledger.Control{Verb: ledger.Pause, Tenant: acme, Run: run}
+		_, err = here.Control(ctx, c)
+		must(t, err)
+		for name, heard := range map[string]chan ledger.Control{"one": one, "two": two} {
+			for _, want := range append(said[:len(said):len(said)], c) {
+				hears(t, name, heard, want)
 			}
 		}
+		said = nil
 	}
 	for _, end := range []func() error{endOne, endTwo} {
 		if err := end(); !errors.Is(err, errDone) {
@@ -123,14 +134,7 @@ func TestWatchWaitsOutAFileThatCannotBeRead(t *testing.T) {
 	want := ledger.Control{Verb: ledger.Pause, Tenant: acme, Run: "later"}
 	_, err := l.Control(ctx, want)
 	must(t, err)
-	select {
-	case got := <-heard:
-		if got != want {
-			t.Errorf("heard %+v", got)
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("heard nothing")
-	}
+	hears(t, "it", heard, want)
 	if err := done(); !errors.Is(err, errDone) {
 		t.Errorf("Watch ended with %v", err)
 	}

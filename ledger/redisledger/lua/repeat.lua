@@ -24,5 +24,5 @@ local function remember(now)
   redis.call('RPUSH', KEYS[10], str(q.rule.last))
   redis.call('LTRIM', KEYS[10], '-' .. q.rule.keep, '-1')
   local ttl = math.ceil((q.rule.last - now + tonumber(q.rule.window)) / 1000) + 60000
-  if ttl > q.rule.ttl then redis.call('PEXPIRE', KEYS[10], str(ttl)) end
+  redis.call('PEXPIRE', KEYS[10], str(math.max(ttl, q.rule.ttl)))
 end
