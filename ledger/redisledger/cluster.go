@@ -14,18 +14,27 @@ const pause = 10 * time.Millisecond
 // steady repeats do while the slot of its keys is on its way from one master of a cluster to another. Redis refuses
 // a script meanwhile, without having begun it, when some of its keys are still here, some there and some new, as a
 // reservation always is; go-redis asks four times within a few milliseconds and gives up. It ends shortly before
-// ctx, so that the caller is told why.
+// the deadline of ctx, so that the caller is told why.
 func steady[T any](ctx context.Context, do func(context.Context) (T, error)) (T, error) {
+	v, err := do(ctx)
+	end, ok := ctx.Deadline()
+	if !moving(err) || !ok {
+		return v, err
+	}
+	ctx, cancel := context.WithDeadline(ctx, end.Add(-2*pause))
+	defer cancel()
 	for {
-		v, err := do(ctx)
-		end, ok := ctx.Deadline()
-		if !moving(err) || ok && time.Until(end) < 2*pause {
-			return v, err
-		}
 		select {
 		case <-ctx.Done():
 			return v, err
 		case <-time.After(pause):
+		}
+		w, again := do(ctx)
+		switch {
+		case again != nil && ctx.Err() != nil:
+			return v, err
+		case !moving(again):
+			return w, again
 		}
 	}
 }

@@ -21,6 +21,10 @@
 // A server that is down costs each refused call the client's own dial retries (go-redis dials five times by default:
 // set DialerRetries), and a second wait for taking back what may have been reserved.
 //
+// In a cluster a call waits while its tenant's slot moves from one master to another, which takes the longer the
+// more the tenant has on its books; it is refused when the slot has not moved after [Options.Timeout]. When a master
+// is gone, calls are refused until a replica has taken over.
+//
 // Not promised: Redis replicates asynchronously, so a failover can lose acknowledged writes, a revoke among
 // them; nothing here waits for replicas. A server that lost everything denies (the keys' rows are gone); one
 // restored from an old snapshot counts from there.
