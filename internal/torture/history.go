@@ -80,6 +80,19 @@ func (h *History) cut(at int64) {
 	}
 }
 
+// closed leaves out the refusals of the client that say that something is missing: a ledger may always refuse.
+func (h *History) closed(client int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = slices.DeleteFunc(h.ops, func(o porcupine.Operation) bool {
+		switch reason.Code(o.Output.(Answer).Verdict) {
+		case reason.KeyUnknown, reason.BudgetMissing, reason.LedgerFrozen:
+			return o.ClientId == client
+		}
+		return false
+	})
+}
+
 // admitted are the reserves that were, in order of their calls.
 func (h *History) admitted() []Op {
 	h.mu.Lock()

@@ -78,8 +78,8 @@ func torture(out io.Writer, seed uint64, span time.Duration, only string) (viola
 	if n := t.undone.Load(); n > 0 {
 		fmt.Fprintf(out, "%d histories could not be judged in time\n", n)
 	}
-	fmt.Fprintf(out, "losses: %d after which all was refused, %d that had lost nothing acknowledged, %d undetected\n",
-		t.denied.Load(), t.kept.Load(), t.undetected.Load())
+	fmt.Fprintf(out, "losses: %d after which all was refused, %d in which nothing acknowledged was missing of what was admitted\n",
+		t.denied.Load(), t.kept.Load())
 	fmt.Fprintf(out, "operations %d, faults %d, violations %d\n", t.ops.Load(), t.faults.Load(), t.violations)
 	return t.violations, nil
 }

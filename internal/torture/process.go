@@ -43,7 +43,13 @@ func (s Setup) open() (ledger.Ledger, func() error) {
 		Addr: s.Redis, ReadTimeout: s.Wait, WriteTimeout: s.Wait, PoolSize: 32,
 		MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 8 * time.Millisecond, DialerRetries: 1, DialTimeout: time.Second,
 	})
-	return redisledger.New(rdb, &redisledger.Options{Timeout: s.Timeout}), rdb.Close
+	l := redisledger.New(rdb, &redisledger.Options{Timeout: s.Timeout})
+	return l, func() error {
+		if c, ok := any(l).(io.Closer); ok { // what it does in the background
+			return errors.Join(c.Close(), rdb.Close())
+		}
+		return rdb.Close()
+	}
 }
 
 // A Child is what a process offers to the one that started it, over its standard input and output.
@@ -116,7 +122,18 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-func spawn(s Setup) (*process, error) {
+// spawn starts a process, which may need several attempts: one that has a brake asks its ledger whether it is fit, and
+// goes when a fault hits that.
+func spawn(s Setup) (p *process, err error) {
+	for range 10 {
+		if p, err = begin(s); err == nil {
+			return p, nil
+		}
+	}
+	return nil, err
+}
+
+func begin(s Setup) (*process, error) {
 	config, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
