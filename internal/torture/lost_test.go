@@ -259,6 +259,11 @@ func (s *scene) play(addr string, v verb, kind respproxy.Kind, attempts int) err
 	if err != nil && attempts < 4 && resent(kind, attempts) {
 		return fmt.Errorf("go-redis sent it again, and yet: %w", err)
 	}
+	if errors.Is(err, ledger.ErrDeferred) { // the ledger itself says it again, until it is through
+		if err = booked(far); err != nil {
+			return err
+		}
+	}
 	var denied *ledger.Denied
 	if errors.As(err, &denied) {
 		return fmt.Errorf("a lost reply made a refusal: %w", err)
@@ -288,6 +293,20 @@ func (s *scene) play(addr string, v verb, kind respproxy.Kind, attempts int) err
 	if after != nil {
 		if err := after(s); err != nil {
 			return fmt.Errorf("after what was late: %w", err)
+		}
+	}
+	return nil
+}
+
+// booked waits until a ledger has booked what it has deferred.
+func booked(l ledger.Ledger) error {
+	waits, ok := l.(interface{ Deferred() int })
+	if !ok {
+		return errors.New("deferred by a ledger that does not say when it has booked it")
+	}
+	for deadline := time.Now().Add(30 * time.Second); waits.Deferred() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d outcomes are still not booked", waits.Deferred())
 		}
 	}
 	return nil
