@@ -15,21 +15,27 @@ import (
 // A Table is a checked set of vendors. It finds the operation of a request and refuses everything else.
 type Table struct {
 	hosts map[string]*Vendor
-	rows  []row
+	rows  []*Operation
 	names map[string]*Operation
+	paths map[string]string // method, host and path of every row → its name
+	at    map[place][]row
 }
 
 type row struct {
-	vendor *Vendor
-	op     *Operation
-	path   *regexp.Regexp
-	ids    []string
+	op   *Operation
+	path template
+}
+
+// A place is where the rows stand that can fit a request.
+type place struct {
+	host, method string
+	parts        int // of the path
 }
 
 // NewTable checks the vendors and joins them into one table. Every mistake that could let a call through
 // unpriced is an error here rather than a surprise at the first call.
 func NewTable(vs []Vendor) (*Table, error) {
-	t := &Table{hosts: map[string]*Vendor{}, names: map[string]*Operation{}}
+	t := &Table{hosts: map[string]*Vendor{}, names: map[string]*Operation{}, paths: map[string]string{}, at: map[place][]row{}}
 	seen := map[string]bool{}
 	for i := range vs {
 		v := &vs[i]
@@ -88,17 +94,18 @@ func (t *Table) add(v *Vendor, op *Operation) error {
 	if owner := t.hosts[op.Host]; owner != nil && owner != v {
 		return fmt.Errorf("vendors: %s and %s both claim host %s", owner.Name, v.Name, op.Host)
 	}
-	path, ids, err := compile(op.Path)
+	path, err := parseTemplate(op.Path)
 	if err != nil {
 		return fmt.Errorf("vendors: %s: %w", op.Name, err)
 	}
-	for _, r := range t.rows {
-		if r.op.Method == op.Method && r.op.Host == op.Host && r.op.Path == op.Path {
-			return fmt.Errorf("vendors: %s and %s are one path, %s %s", r.op.Name, op.Name, op.Method, op.Path)
-		}
+	where := op.Method + " " + op.Host + " " + op.Path
+	if other, twice := t.paths[where]; twice {
+		return fmt.Errorf("vendors: %s and %s are one path, %s %s", other, op.Name, op.Method, op.Path)
 	}
-	t.hosts[op.Host] = v
-	t.rows = append(t.rows, row{v, op, path, ids})
+	t.hosts[op.Host], t.paths[where] = v, op.Name
+	t.rows = append(t.rows, op)
+	at := place{op.Host, op.Method, len(path)}
+	t.at[at] = append(t.at[at], row{op, path})
 	if t.names[op.Name] == nil {
 		t.names[op.Name] = op
 	}
@@ -131,36 +138,6 @@ func (op *Operation) check(vendor string) error {
 	return nil
 }
 
-var brace = regexp.MustCompile(`\{([A-Za-z]+)(?::([A-Za-z0-9_]+))?\}`)
-
-// compile makes the expression that matches a path template, and the names of its ids.
-func compile(template string) (*regexp.Regexp, []string, error) {
-	if !strings.HasPrefix(template, "/") {
-		return nil, nil, fmt.Errorf("path %q does not start with a slash", template)
-	}
-	var expr strings.Builder
-	var ids []string
-	rest := template
-	for loc := brace.FindStringSubmatchIndex(rest); loc != nil; loc = brace.FindStringSubmatchIndex(rest) {
-		prefix := ""
-		if loc[4] >= 0 {
-			prefix = rest[loc[4]:loc[5]]
-		}
-		id := rest[loc[2]:loc[3]]
-		if slices.Contains(ids, id) {
-			return nil, nil, fmt.Errorf("path %q has two ids called %s", template, id)
-		}
-		ids = append(ids, id)
-		expr.WriteString(regexp.QuoteMeta(rest[:loc[0]]) + "(" + prefix + "[A-Za-z0-9_-]{1,255})")
-		rest = rest[loc[1]:]
-	}
-	if strings.ContainsAny(rest, "{}") {
-		return nil, nil, fmt.Errorf("path %q has a brace that is not {name} or {name:prefix}", template)
-	}
-	re, err := regexp.Compile("^" + expr.String() + regexp.QuoteMeta(rest) + "$")
-	return re, ids, err
-}
-
 // Vendor returns the vendor that owns host, or nil.
 func (t *Table) Vendor(host string) *Vendor { return t.hosts[host] }
 
@@ -169,11 +146,7 @@ func (t *Table) Lookup(operation string) *Operation { return t.names[operation] 
 
 // Operations returns every row, in the order registered.
 func (t *Table) Operations() []*Operation {
-	ops := make([]*Operation, len(t.rows))
-	for i, r := range t.rows {
-		ops[i] = r.op
-	}
-	return ops
+	return slices.Clone(t.rows)
 }
 
 // Identify names the operation of req and reads its parameters from query and body. body is the whole request
@@ -249,19 +222,15 @@ func (c *Call) read(v *Vendor, req *http.Request, body []byte) error {
 // match finds the first row that fits, unless one that is denied for good fits too: that beats every other, in
 // whatever order they stand.
 func (t *Table) match(host, method, path string) (op *Operation, ids map[string]string) {
-	for _, r := range t.rows {
-		if r.op.Host != host || r.op.Method != method || op != nil && r.op.HardDeny == "" {
+	parts := strings.Split(path, "/")
+	for _, r := range t.at[place{host, method, len(parts)}] {
+		if op != nil && r.op.HardDeny == "" {
 			continue
 		}
-		m := r.path.FindStringSubmatch(path)
-		if m == nil {
-			continue
+		if found, ok := r.path.match(parts); ok {
+			op, ids = r.op, found
 		}
-		op, ids = r.op, map[string]string{}
-		for i, name := range r.ids {
-			ids[name] = m[i+1]
-		}
-		if op.HardDeny != "" {
+		if op != nil && op.HardDeny != "" {
 			break
 		}
 	}
