@@ -314,7 +314,7 @@ func TestAReadSentTwiceIsOneRepetition(t *testing.T) {
 
 func TestWhatBecomesOfAWindowThatIsOverAlertsNobody(t *testing.T) {
 	clock := ledgertest.NewClock()
-	l := redisledger.New(client(t, redistest.Start(t)), &redisledger.Options{Now: clock.Now})
+	l := made(t, client(t, redistest.Start(t)), &redisledger.Options{Now: clock.Now})
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
 	for _, window := range []cost.Window{cost.Day, cost.Rolling(time.Hour)} {
 		r := pay(1)
