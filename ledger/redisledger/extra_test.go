@@ -314,7 +314,7 @@ func TestAReadSentTwiceIsOneRepetition(t *testing.T) {
 
 func TestWhatBecomesOfAWindowThatIsOverAlertsNobody(t *testing.T) {
 	clock := ledgertest.NewClock()
-	l := redisledger.New(client(t, redistest.Start(t)), &redisledger.Options{Now: clock.Now})
+	l := made(t, client(t, redistest.Start(t)), &redisledger.Options{Now: clock.Now})
 	must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: "k"}))
 	for _, window := range []cost.Window{cost.Day, cost.Rolling(time.Hour)} {
 		r := pay(1)
@@ -332,5 +332,25 @@ func TestWhatBecomesOfAWindowThatIsOverAlertsNobody(t *testing.T) {
 		}
 		_, err = l.Control(ctx, ledger.Control{Verb: ledger.Resume, Tenant: acme, Key: "k"}) // above what was held: frozen
 		must(t, err)
+	}
+}
+
+func TestARetryIsToldWhatWouldHaveRefusedItself(t *testing.T) {
+	l := opened(t, client(t, redistest.Start(t)), 100)
+	attempt := func() ledger.Request {
+		r := pay(1)
+		r.Lines = append(r.Lines, cost.Line{Meter: cost.Calls, Amount: 1})
+		r.Budgets = append(r.Budgets, ledger.Budget{Name: "calls", Meter: cost.Calls, Limit: 1, Window: cost.Lifetime, Observed: true})
+		r.Claim = &ledger.Claim{ID: "c", Fingerprint: "f", Memory: time.Hour}
+		return r
+	}
+	if h := admit(t, l, attempt()); len(h.Would) != 0 {
+		t.Fatalf("the first: %+v", h.Would)
+	}
+	r := attempt()
+	for range 2 { // also when the client sends it twice
+		if h := admit(t, l, r); !h.Attached || len(h.Would) != 1 || h.Would[0].Name != "calls" {
+			t.Fatalf("the retry: attached %t, %+v", h.Attached, h.Would)
+		}
 	}
 }

@@ -29,6 +29,30 @@ func TestNoTwoTenantsShareATag(t *testing.T) {
 	}
 }
 
+func TestNoTwoBudgetsShareACounter(t *testing.T) {
+	seen := map[string]ledger.Entry{}
+	layouts := map[string]ledger.Entry{}
+	for _, name := range []string{"a", "b", "ab", "?a", "=a", "?", "=?a", "@1:ba", "1:ba", "ba", "@", "@1:b?a", "?@1:ba"} {
+		for _, of := range []string{"", "b", "1:b", "ba", "?"} {
+			for _, observed := range []bool{false, true} {
+				e := ledger.Entry{Budget: name, Of: of, Observed: observed}
+				if other, taken := seen[counter(e)]; taken {
+					t.Errorf("%+v and %+v share %q", e, other, counter(e))
+				}
+				seen[counter(e)] = e
+				shared := ledger.Entry{Budget: name, Shared: true, Observed: observed}
+				for _, e := range []ledger.Entry{e, shared} {
+					text := layout([]ledger.Entry{e})
+					if other, taken := layouts[text]; taken && other != e {
+						t.Errorf("%+v and %+v are laid out as %q", e, other, text)
+					}
+					layouts[text] = e
+				}
+			}
+		}
+	}
+}
+
 func TestAnUnknownReplyIsAnError(t *testing.T) {
 	for _, v := range []any{nil, "ok", int64(1), []any{}, []any{int64(1)}, []any{"ok", nil}, []any{"ok", []any{"x"}}} {
 		if r, err := decode(v, nil); err == nil {
