@@ -14,7 +14,7 @@ import (
 // fit expects what Check says of a client to hold every word in want; nothing wanted is no error.
 func fit(t testing.TB, rdb redis.UniversalClient, want ...string) {
 	t.Helper()
-	err := redisledger.New(rdb, nil).Check(ctx)
+	err := made(t, rdb, nil).Check(ctx)
 	if len(want) == 0 && err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func TestOnACluster(t *testing.T) {
 // While the slot has left neither master, a reserve is refused, and the error says why. Nothing of it is left.
 func slotBetweenMasters(t *testing.T, rdb redis.UniversalClient, c *redistest.Cluster) {
 	opened(t, rdb, 1000)
-	l := redisledger.New(rdb, &redisledger.Options{Timeout: 600 * time.Millisecond})
+	l := made(t, rdb, &redisledger.Options{Timeout: 600 * time.Millisecond})
 	from, slot, err := c.Owner("{acme}")
 	must(t, err)
 	to := c.Masters[0]
