@@ -52,7 +52,7 @@ func (s *stage) judge(h *History, oracle *Oracle, l ledger.Ledger) {
 	s.ops.Add(int64(h.size()))
 	s.ordered(h)
 	s.covers(h, oracle, balances)
-	s.conserves(h, l, balances)
+	s.conserves(h, l)
 }
 
 // balances asks for the balance of each key, as part of the history.
@@ -102,16 +102,27 @@ func (s *stage) covers(h *History, oracle *Oracle, balances [keys]Answer) {
 	}
 }
 
-// conserves looks up every reservation that was admitted: it is there, and all of them together are the amounts.
-func (s *stage) conserves(h *History, l ledger.Ledger, balances [keys]Answer) {
+// conserves looks up every reservation that was admitted: it is there, and all of them together are the amounts. What
+// was late may arrive between two looks, so they are taken again until they agree.
+func (s *stage) conserves(h *History, l ledger.Ledger) {
+	wrong := s.differ(h, l)
+	for end := time.Now().Add(2 * time.Second); wrong != "" && time.Now().Before(end); wrong = s.differ(h, l) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if wrong != "" {
+		s.wrong("%s: %s", h.Tenant, wrong)
+	}
+}
+
+// differ is how the reservations and the amounts of a tenant differ, if they do.
+func (s *stage) differ(h *History, l ledger.Ledger) string {
 	var spent, held [keys]int64
 	for _, op := range h.admitted() {
 		var hold ledger.Hold
 		var err error
 		a := ask(patience, func() Answer { hold, err = l.Find(context.Background(), h.Tenant, op.id()); return judge(err) })
 		if a.Verdict != OK {
-			s.wrong("%s: %s was admitted and cannot be found: %v %v", h.Tenant, op.id(), a, err)
-			return
+			return fmt.Sprintf("%s was admitted and cannot be found: %v %v", op.id(), a, err)
 		}
 		for _, e := range hold.Entries {
 			if e.Budget == purseName {
@@ -120,12 +131,18 @@ func (s *stage) conserves(h *History, l ledger.Ledger, balances [keys]Answer) {
 			}
 		}
 	}
-	for k, a := range balances {
+	for k := range keys {
+		op := Op{Verb: Balance, Tenant: h.Tenant, Key: k}
+		a := ask(patience, func() Answer { return op.Do(context.Background(), l) })
+		if a.Verdict != OK {
+			return fmt.Sprintf("no balance of %s: %v", keyID(k), a)
+		}
 		// Where an answer was lost there may be reservations that nobody was told of. They are held.
-		if a.Verdict == OK && (a.Amounts[0].Spent != spent[k] || a.Amounts[0].Held < held[k] || !h.Retried && a.Amounts[0].Held != held[k]) {
-			s.wrong("%s: the books of %s show %v; its reservations add up to %d spent and %d held", h.Tenant, keyID(k), a, spent[k], held[k])
+		if own := a.Amounts[0]; own.Spent != spent[k] || own.Held < held[k] || !h.Retried && own.Held != held[k] {
+			return fmt.Sprintf("the books of %s show %v; its reservations add up to %d spent and %d held", keyID(k), a, spent[k], held[k])
 		}
 	}
+	return ""
 }
 
 // loses drives one tenant after another and has strike take something of the store away in the middle of it. After
