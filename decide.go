@@ -59,7 +59,7 @@ func contain(f func() error) (err error) {
 func (a *attempt) judge(bound vendors.Bound) error {
 	row := a.call.Operation
 	a.asked = policy.Call{
-		Operation: row.Name, ReadOnly: row.Class == vendors.Read, Paid: row.Class.Paid(), Meter: row.Class.Meter(),
+		Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Paid: row.Class.Paid(), Meter: row.Class.Meter(),
 		Params: map[string][]string{}, Recipients: bound.Recipients, Countries: bound.Countries,
 		Lines: bound.Lines, Priced: bound.Probe == nil && bound.Kind != vendors.Unknown, ToProbe: bound.Probe != nil, Why: bound.Why,
 	}

@@ -133,7 +133,7 @@ func (a *attempt) worthReading() error {
 		return nil // what no rule names is let through too
 	}
 	row := call.Operation
-	d := policy.Decide(a.claims.policy, policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Priced: true})
+	d := policy.Decide(a.claims.policy, policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Priced: true})
 	if !d.Allowed && (len(d.Reasons) == 0 || d.Reasons[0].Rule < 0) {
 		a.decision = d
 		return refusalOf(d)

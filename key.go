@@ -341,7 +341,7 @@ func (b *Brake) resolve(ctx context.Context, tenant string, budgets []ledger.Bud
 func (b *Brake) checkRule(r policy.Rule, granted map[string]string, budgets []ledger.Budget) error {
 	named, never := false, ""
 	for _, op := range b.table.Operations() {
-		if !r.Operation.Match(op.Name) || r.ReadOnly && op.Class != vendors.Read {
+		if !r.Operation.Match(op.Name) || r.ReadOnly && op.Class != vendors.Read || op.Class.Delicate() && op.HardDeny == "" && string(r.Operation) != op.Name {
 			continue
 		}
 		if op.HardDeny != "" {

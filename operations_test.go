@@ -44,8 +44,8 @@ What a policy's rules can name, by vendor. A call that is not here is refused, w
 | outflow | moves money out | yes |
 | fee | the vendor bills the call | yes |
 | release | cancels something that holds money | no |
-| control | changes destinations, limits, keys | no |
-| test | the vendor's test helpers | no |
+| control | changes destinations, limits, settings; allowed by its full name only, never by a wildcard | no |
+| test | the vendor's test helpers; by full name only | no |
 
 "Key" says that the vendor honours an idempotency key, so that a retry is the same spend. "Redirects" are parameters that redirect money or effect: each is refused until a rule names it in its params.
 `)

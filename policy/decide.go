@@ -14,6 +14,7 @@ import (
 type Call struct {
 	Operation  string
 	ReadOnly   bool                // changes nothing
+	Delicate   bool                // changes destinations, limits or settings: only a rule that names it in full allows it
 	Paid       bool                // of a class that can cost: unlisted parameters are refused
 	Meter      cost.Meter          // on which a ceiling is reserved
 	Params     map[string][]string // by name without list positions
@@ -54,7 +55,7 @@ type Reason struct {
 func Decide(p Policy, c Call) Decision {
 	var objections [][]Reason
 	for i, r := range p.Allow {
-		if !r.Operation.Match(c.Operation) || r.ReadOnly && !c.ReadOnly {
+		if !r.names(c) {
 			continue
 		}
 		lines, capped := r.price(c)
@@ -69,6 +70,15 @@ func Decide(p Policy, c Call) Decision {
 	}
 	slices.SortStableFunc(objections, func(a, b []Reason) int { return len(a) - len(b) })
 	return Decision{Reasons: slices.Concat(objections...)}
+}
+
+// names reports whether r speaks of the operation of c. A wildcard does not reach what is delicate: who writes it
+// thinks of what the vendor's API is for.
+func (r Rule) names(c Call) bool {
+	if !r.Operation.Match(c.Operation) || r.ReadOnly && !c.ReadOnly {
+		return false
+	}
+	return !c.Delicate || string(r.Operation) == c.Operation
 }
 
 // price is what to reserve under r: the bound, or the ceiling where there is none.

@@ -101,6 +101,8 @@ func TestDecide(t *testing.T) {
 		{"read only takes nothing else", rules{{Operation: "stripe.*", ReadOnly: true}}, refund(), "operation_denied -1"},
 
 		// Several rules.
+		{"a wildcard does not reach what is delicate", rules{{Operation: "stripe.*"}, {Operation: "stripe.refunds.*"}}, with(refund(), func(c *policy.Call) { c.Delicate = true }), "operation_denied -1"},
+		{"what is delicate is allowed by its full name", rules{{Operation: "stripe.*"}, {Operation: refunds}}, with(refund(), func(c *policy.Call) { c.Delicate = true }), "allow 1"},
 		{"the first rule without an objection allows", rules{{Operation: "twilio.*"}, {Operation: refunds, MaxPerCall: policy.USD("5")}, {Operation: "stripe.*"}}, refund(), "allow 2"},
 		{"rules do not add up", rules{{Operation: refunds, MaxPerCall: policy.USD("5")}, {Operation: refunds, Params: policy.Params{"reason": policy.OneOf("fraud")}}}, refund(), "max_per_call 0; param_denied 1 reason"},
 		{"the closest rule's objections come first", rules{

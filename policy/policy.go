@@ -48,7 +48,8 @@ func (r Repeat) IsZero() bool { return r.Limit.IsZero() && r.Window == "" }
 // A Rule allows the operations that its pattern names, within its limits. A call is allowed when one rule
 // allows all of it; rules do not add up.
 type Rule struct {
-	// Operation is the pattern: "stripe.refunds.create", "stripe.charges.*". Empty matches nothing.
+	// Operation is the pattern: "stripe.refunds.create", "stripe.charges.*". Empty matches nothing. Operations that change
+	// destinations, limits or settings, and the vendor's test helpers, are allowed by their full names only.
 	Operation cost.Pattern `json:"operation"`
 
 	// ReadOnly narrows the rule to operations that change nothing.

@@ -121,6 +121,9 @@ func TestClasses(t *testing.T) {
 		vendors.Edit: {true, cost.Charge}, vendors.Commit: {true, cost.Charge}, vendors.Charge: {true, cost.Charge},
 		vendors.Outflow: {true, cost.Outflow}, vendors.Fee: {true, cost.Fee},
 	} {
+		if delicate := class == vendors.Control || class == vendors.Test; class.Delicate() != delicate {
+			t.Errorf("%s: delicate %v", class, class.Delicate())
+		}
 		if class.Paid() != want.paid || class.Meter() != want.meter {
 			t.Errorf("%s: paid %v, on %s", class, class.Paid(), class.Meter())
 		}

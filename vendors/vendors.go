@@ -87,6 +87,10 @@ func (c Class) Paid() bool {
 	return c == Edit || c == Commit || c == Charge || c == Outflow || c == Fee
 }
 
+// Delicate reports whether operations of class c are allowed by their full names only: one that changes destinations,
+// limits or settings costs nothing today and may cost everything tomorrow.
+func (c Class) Delicate() bool { return c == Control || c == Test }
+
 // Meter is the meter on which a ceiling is reserved for an operation of class c.
 func (c Class) Meter() cost.Meter {
 	switch c {
