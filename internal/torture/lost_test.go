@@ -335,8 +335,17 @@ func (s *scene) set() error {
 	return nil
 }
 
-// stands fails unless the books show that the verb was carried out once; or not at all, where it did not say so.
+// stands fails unless the books show that the verb was carried out once; or not at all, where it did not say so. What a
+// ledger has kept it may book between two looks, so they are taken again until they agree.
 func (s *scene) stands(v verb, done bool) error {
+	wrong := s.look(v, done)
+	for end := time.Now().Add(2 * time.Second); wrong != nil && time.Now().Before(end); wrong = s.look(v, done) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return wrong
+}
+
+func (s *scene) look(v verb, done bool) error {
 	spent, held, err := s.books()
 	if err != nil {
 		return err

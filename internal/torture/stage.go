@@ -65,8 +65,8 @@ type stage struct {
 
 // wait and answer are how long a client waits for one reply of Redis, and a ledger for all.
 const (
-	wait   = 40 * time.Millisecond
-	answer = 200 * time.Millisecond
+	wait   = 80 * time.Millisecond
+	answer = 320 * time.Millisecond
 )
 
 // play plays k for span. An error is one of the stage, not of a ledger.
