@@ -7,6 +7,7 @@ require (
 	github.com/keybrake/keybrake-go v0.0.0
 	github.com/keybrake/keybrake-go/ledger/sqliteledger v0.0.0
 	github.com/redis/go-redis/v9 v9.17.3
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -41,6 +41,16 @@ var repeatLaws = []Law{
 		w.refuse(w.again(key1, "refund", 1, time.Hour), reason.RepeatExceeded)
 		w.stands(purse(1000), 0, 1)
 	}},
+	{"repeat-read", "A read that is sent twice is one repetition and gets one answer, though no budget counts it.", func(w *world) {
+		read := w.call(key1, nil, purse(10))
+		read.Read, read.Probing, read.Repeat = true, true, &ledger.Repeat{ID: "look", Most: 1, Window: time.Hour}
+		w.admit(read)
+		w.admit(read)
+		read.Repeat = nil
+		read.ID, read.Nonce = w.id("r"), w.id("n")
+		w.admit(read)
+		w.admit(read)
+	}},
 	{"repeat-retry", "A retry of the same spend is no repetition, nor is a reserve that the store's client sends twice.", func(w *world) {
 		r := w.again(key1, "refund", 2, time.Hour)
 		r.Claim = &ledger.Claim{ID: "c1", Fingerprint: "f", Memory: time.Hour}

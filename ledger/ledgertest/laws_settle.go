@@ -385,6 +385,21 @@ var claimLaws = []Law{
 			w.fail("it says %v, want %v", until, w.clock.Now().Add(again.Deadline))
 		}
 	}},
+	{"retry-until-last", "Of several retries the one that ends last counts, whichever came last, and a raise forgets it not.", func(w *world) {
+		h := w.admit(w.claimed("c", "f", 4))
+		long, short := w.claimed("c", "f", 4), w.claimed("c", "f", 4)
+		long.Deadline = time.Hour
+		until := w.clock.Now().Add(time.Hour)
+		w.admit(long)
+		if again := w.admit(short); !again.RetryUntil.Equal(until) {
+			w.fail("the second retry is told %v, want %v", again.RetryUntil, until)
+		}
+		r := w.claimed("", "", 5)
+		r.Nonce, r.Claim = h.Nonce, nil
+		if raised := w.raise(h, r); !raised.RetryUntil.Equal(until) {
+			w.fail("the raise returns %v, want %v", raised.RetryUntil, until)
+		}
+	}},
 	{"probing", "While the first attempt still finds out its amount, a retry is refused; past the deadline without a raise the claim counts for nothing.", func(w *world) {
 		r := w.claimed("c", "f", 0)
 		r.Lines, r.Probing = lines(oneCall), true
@@ -501,6 +516,16 @@ var raiseLaws = []Law{
 		_, err := w.Raise(w.ctx, h, r)
 		w.is("raise of an unknown hold", err, ledger.ErrNoHold)
 		w.stands(purse(10), 0, 0)
+	}},
+	{"raise-key", "A raise by another key is refused, whatever it can pay.", func(w *world) {
+		h := w.admit(w.pay(4, purse(10)))
+		r := w.call(key2, lines(usd(3)), purse(10))
+		r.Nonce = h.Nonce
+		if _, err := w.Raise(w.ctx, h, r); err == nil {
+			w.fail("another key has raised it")
+		}
+		w.stands(purse(10), 0, 4)
+		w.standsFor(key2, purse(10), 0, 0)
 	}},
 	{"raise-window", "A raise holds in the windows of now.", func(w *world) {
 		b := per(cost.Hour, "", 10)

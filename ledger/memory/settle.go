@@ -23,6 +23,8 @@ func (l *Ledger) Raise(_ context.Context, h ledger.Hold, r ledger.Request) (ledg
 		return h, fmt.Errorf("ledger: reservation %s is not in flight", h.ID)
 	case rec.raised:
 		return rec.copy(), nil
+	case rec.Key != r.Key:
+		return h, fmt.Errorf("ledger: reservation %s is another key's", h.ID)
 	case rec.Object != "" && r.Object != "" && rec.Object != r.Object:
 		return h, fmt.Errorf("ledger: reservation %s moves another object", h.ID)
 	}

@@ -51,6 +51,7 @@ type reserveArgs struct {
 
 	Was  string `json:"was"`  // raise: the layout that Go has seen
 	From string `json:"from"` // raise: the object that Go has seen
+	Ru   string `json:"ru"`   // raise: until when Go thinks that a retry may run
 }
 
 // revArgs is the revision of a shared budget's row that Go has seen.
@@ -454,6 +455,9 @@ func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (le
 		}
 		keys, args := l.reserveArgs(p)
 		args.Was, args.From = layout(entries(p.own)), rec.Object
+		if !rec.RetryUntil.IsZero() {
+			args.Ru = digits(rec.RetryUntil.UnixMicro())
+		}
 		got, err := l.run(ctx, raiseScript, keys, args)
 		if err != nil {
 			return h, err
@@ -466,7 +470,7 @@ func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (le
 		case "missing":
 			return h, ledger.ErrNoHold
 		case "busy":
-			return h, fmt.Errorf("redisledger: reservation %s is not in flight, or moves another object", h.ID)
+			return h, fmt.Errorf("redisledger: reservation %s is not in flight, is another key's, or moves another object", h.ID)
 		case "stale":
 			if rec, err = l.read(ctx, h.Tenant, h.ID); err != nil {
 				return h, err
@@ -483,7 +487,7 @@ func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (le
 // raised is the hold after a raise.
 func (l *Ledger) raised(rec record, p *plan, got *reply) (ledger.Hold, error) {
 	h, err := l.admitted(p, got)
-	h.Operation, h.Deadline, h.Phase, h.Controls = rec.Operation, rec.Deadline, ledger.InFlight, rec.Controls
+	h.Operation, h.Deadline, h.RetryUntil, h.Phase, h.Controls = rec.Operation, rec.Deadline, rec.RetryUntil, ledger.InFlight, rec.Controls
 	if h.Object == "" {
 		h.Object = rec.Object
 	}

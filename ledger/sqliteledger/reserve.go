@@ -54,7 +54,7 @@ func (b *books) reserve(r ledger.Request) (ledger.Hold, error) {
 		b.put(h, retention)
 	case r.Read:
 		h.Phase = ledger.Settled
-		if len(h.parts) > 0 { // what counts nothing may be asked twice
+		if len(h.parts) > 0 || r.Repeat != nil { // what counts nothing may be asked twice
 			b.put(h, retentionRead)
 		}
 	default:

@@ -10,16 +10,16 @@
 --
 -- Returns ok NOW N (…)×N M (…)×M   as reserve
 --         replay RECORD…   it was raised before
---         missing | busy   no such reservation | not in flight, another attempt's, or on another object
+--         missing | busy   no such reservation | not in flight, another attempt's or key's, or on another object
 --         stale            the caller's hold is not what the record says
 --         denied, short, doomed, carrier, window, spec   as reserve
 local now = clock()
-local rec = redis.call('HMGET', KEYS[1], 'p', 'n', 'raised', 'l', 'o', 'e')
+local rec = redis.call('HMGET', KEYS[1], 'p', 'n', 'raised', 'l', 'o', 'e', 'k', 'ru')
 if not rec[1] then return { 'missing' } end
 if rec[1] ~= 'in_flight' or rec[2] ~= q.nonce then return { 'busy' } end
 if rec[3] then return dump({ 'replay' }, KEYS[1]) end
-if rec[4] ~= q.was or (rec[5] or '') ~= q.from then return { 'stale' } end
-if q.object ~= '' and q.from ~= '' and q.object ~= q.from then return { 'busy' } end
+if rec[4] ~= q.was or (rec[5] or '') ~= q.from or (rec[8] or '') ~= q.ru then return { 'stale' } end
+if rec[7] ~= q.key or q.object ~= '' and q.from ~= '' and q.object ~= q.from then return { 'busy' } end
 local own = parts(rec[6])
 for _, m in ipairs(q.parts) do
   local p = m.own > 0 and (own[m.own] or {})

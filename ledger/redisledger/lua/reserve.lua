@@ -26,20 +26,20 @@ local list, sees = landed({}), saw()
 local open = q.phase == 'in_flight'
 if open or #list > 0 or q.rule then -- what counts nothing is not remembered
   local fields = { 'v', '1', 'p', q.phase, 'n', q.nonce, 'k', q.key, 'd', str(now + int(q.deadline)), 'f', q.fixed, 'l', q.layout, 'e', pack(list) }
-  for field, text in pairs({ o = q.object, m = q.memo, c = q.claim, of = q.attach and q.first or '', saw = sees, al = q.marks,
+  for field, text in pairs({ o = q.object, m = q.memo, c = q.claim, of = q.attach and q.first or '', saw = sees, al = q.marks, probing = q.probing and '1' or '',
     cs = #q.controls > 0 and cjson.encode(q.controls) or '', w = table.concat(would, ' ') }) do
     if text ~= '' then fields[#fields + 1], fields[#fields + 2] = field, text end -- a record is kept for a month
   end
   redis.call('HSET', KEYS[1], unpack(fields))
 end
-if q.probing then redis.call('HSET', KEYS[1], 'probing', '1') end
 if open then
   redis.call('ZADD', KEYS[4], str(now + int(q.deadline)), q.id)
 else
   redis.call('PEXPIRE', KEYS[1], q.keep)
 end
 if q.attach then
-  redis.call('HSET', KEYS[6], 'attached', '1', 'ru', str(now + int(q.deadline)))
+  local ends = tonumber(redis.call('HGET', KEYS[6], 'ru') or '0') -- of the retry that ends last, not of the last that came
+  redis.call('HSET', KEYS[6], 'attached', '1', 'ru', str(math.max(ends, now + int(q.deadline))))
 elseif open and q.claim ~= '' then
   redis.call('HSET', KEYS[5], 'id', q.id, 'fp', q.fingerprint, 'at', str(now))
   redis.call('PEXPIRE', KEYS[5], q.claimkeep)
