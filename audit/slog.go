@@ -137,6 +137,9 @@ func (w Why) String() string {
 	if w.Param != "" {
 		s += " " + w.Param
 	}
+	if w.Budget != "" {
+		s += " of " + w.Budget
+	}
 	if w.Rule >= 0 {
 		s += fmt.Sprintf(" (rule %d)", w.Rule)
 	}

@@ -88,8 +88,8 @@ func TestStatusesAreThoseOfDenials(t *testing.T) {
 		if strings.HasPrefix(string(e.Code), "key_") != (e.Status == 401) {
 			t.Errorf("%s has status %d; 401 is for the vault key and for nothing else", e.Code, e.Status)
 		}
-		if strings.HasPrefix(string(e.Code), "budget_") != (e.Status == 429) {
-			t.Errorf("%s has status %d; 429 is for budgets and for nothing else", e.Code, e.Status)
+		if spent := strings.HasPrefix(string(e.Code), "budget_") || e.Code == reason.RepeatExceeded; spent != (e.Status == 429) {
+			t.Errorf("%s has status %d; 429 is for budgets and the repeat rule and for nothing else", e.Code, e.Status)
 		}
 	}
 }

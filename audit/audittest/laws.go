@@ -264,7 +264,7 @@ func Full() audit.Record {
 		Tenant: "acme", Agent: "refund-bot", Run: "run_42", Labels: []string{"nightly", "eu"}, Key: "key_1", Tool: "refund_customer", Step: "3",
 		Vendor: "stripe", Operation: "stripe.refunds.create", Class: "outflow",
 		Verdict: audit.Deny, Outcome: "in_doubt", Reason: reason.InDoubt, Detail: "the reply did not arrive",
-		Reasons:  []audit.Why{{Code: reason.ParamDenied, Rule: 2, Param: "reason"}, {Code: reason.MaxPerCall, Rule: -1, Param: "amount"}},
+		Reasons:  []audit.Why{{Code: reason.ParamDenied, Rule: 2, Param: "reason", Budget: "team:support"}, {Code: reason.MaxPerCall, Rule: -1, Param: "amount"}},
 		Reserved: []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: 20_000_000}, {Meter: cost.Calls, Amount: 1}},
 		Actual:   []cost.Line{{Meter: cost.Fee, Currency: "USD", Amount: 8_300}},
 		Held:     []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: cost.Max}},

@@ -156,7 +156,7 @@ func newChild(s Setup) (*Child, error) {
 // newLedger is a ledger in Redis, by a client that hundreds of calls can wait for. Ahead of zero is Redis's own clock.
 func newLedger(addr string, answer, ahead time.Duration) *redisledger.Ledger {
 	rdb := redis.NewClient(&redis.Options{
-		Addr: addr, PoolTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+		Addr: addr, PoolTimeout: time.Minute, DialTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		DialerRetries: 1, // it would try five times to reach a server that is gone, on top of its retries
 	})
 	o := &redisledger.Options{Timeout: answer}
