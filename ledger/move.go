@@ -80,8 +80,8 @@ func (m *Move) take(own, carrier []Part) (mine, credit Part) {
 func (m *Move) in(p Part) bool { return p.counter() == m.counter() }
 
 // keep adds the parts in budgets that the call does not charge. They keep their windows: a call that asks for
-// nothing more, such as a cancel, is not refused because today's budget is full. Where both have a part, they
-// join in the newer window.
+// nothing more, such as a cancel, is not refused because today's budget is full. Where both have something in one
+// window, they join there; in two windows, what is moved into another has to fit there, so it is checked.
 func keep(moves []Move, own, carrier []Part) []Move {
 	for _, p := range slices.Concat(own, carrier) {
 		m := Move{Part: p, Kept: true, Own: -1}
@@ -92,8 +92,11 @@ func keep(moves []Move, own, carrier []Part) []Move {
 		if len(m.Old) == 0 {
 			continue
 		}
-		if credit.Start > mine.Start {
+		switch {
+		case credit.Held > 0 && mine.Held+mine.Booked == 0:
 			m.Start, m.End = credit.Start, credit.End
+		case credit.Held > 0 && credit.Start != mine.Start:
+			m.Kept = false
 		}
 		m.Held, m.Booked, m.Base = mine.Held+credit.Held, mine.Booked, mine.Base+credit.Held
 		moves = append(moves, m)

@@ -527,6 +527,28 @@ var raiseLaws = []Law{
 		w.stands(purse(10), 0, 4)
 		w.standsFor(key2, purse(10), 0, 0)
 	}},
+	{"raise-join", "A raise that joins what the hold and its object have in two windows fits into the one in which they join.", func(w *world) {
+		day := per(cost.Day, "", 5)
+		tomorrow := func() { w.clock.Add(24 * time.Hour) }
+		old := w.pay(5, day)
+		h := w.admit(old)
+		tomorrow()
+		w.pend(w.admit(w.pay(5, day)), "pi", usd(5))
+		r := w.call(key1, lines(oneCall), day)
+		r.Nonce, r.Object = old.Nonce, "pi"
+		h, err := w.Raise(w.ctx, h, r)
+		w.denied(h, err, reason.BudgetExceeded)
+		w.stands(day, 0, 5)
+
+		// What holds nothing itself takes over what the object holds where that stands.
+		tomorrow()
+		probe := w.pay(0, day)
+		empty := w.admit(probe)
+		w.admit(w.pay(5, day))
+		r.Nonce = probe.Nonce
+		w.raise(empty, r)
+		w.stands(day, 0, 5)
+	}},
 	{"raise-window", "A raise holds in the windows of now.", func(w *world) {
 		b := per(cost.Hour, "", 10)
 		r := w.call(key1, lines(usd(4)), b)
