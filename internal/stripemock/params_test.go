@@ -98,13 +98,6 @@ func collect(s *spec.Schema, name string, names map[string]bool) {
 	}
 }
 
-func below(name, key string) string {
-	if name == "" {
-		return key
-	}
-	return name + "[" + key + "]"
-}
-
 // listed returns the entry of a schema's list that covers name, or "".
 func listed(list []string, name string) string {
 	for _, entry := range list {
