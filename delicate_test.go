@@ -27,7 +27,7 @@ func TestAWildcardDoesNotReachWhatChangesSettings(t *testing.T) {
 	if d := denial(t, w.Transport(nil), request(t, "DELETE", "https://api.stripe.com/v1/customers/cus_1", key.Token(), "", "")); d != nil {
 		t.Errorf("named in full: %v", d)
 	}
-	p.Allow = []policy.Rule{{Operation: "stripe.webhook_endpoints.*"}}
+	p.Allow = []policy.Rule{{Operation: "stripe.ephemeral_keys.*"}}
 	if _, err := w.Issue(t.Context(), grant("run_3", p)); err == nil || !strings.Contains(err.Error(), "never allowed") {
 		t.Errorf("a rule for what is never allowed: %v", err)
 	}

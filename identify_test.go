@@ -219,7 +219,7 @@ func TestTheBodyIsClosedExactlyOnce(t *testing.T) {
 		"no URL":             {func(s *scene) { s.req.URL = nil }, reason.RequestInvalid},
 		"no header":          {func(s *scene) { s.req.Header = nil }, reason.KeyMissing},
 		"an unknown host":    {func(s *scene) { s.req.URL.Host = "evil.example"; s.req.Host = "" }, reason.HostUnknown},
-		"an unknown call":    {func(s *scene) { s.req.URL.Path = "/v1/quotes" }, reason.OperationUnknown},
+		"an unknown call":    {func(s *scene) { s.req.URL.Path = "/v1/nothing" }, reason.OperationUnknown},
 		"a call not allowed": {func(s *scene) { s.req.Header.Set("Authorization", "Bearer "+strict.Token()) }, reason.OperationDenied},
 		"no budget left":     {func(s *scene) { s.req.Header.Set("Authorization", "Bearer "+small.Token()) }, reason.BudgetExceeded},
 

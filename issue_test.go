@@ -184,7 +184,7 @@ func TestIssueRefuses(t *testing.T) {
 
 		"a literal that cannot be read":             {func(g *keybrake.Grant) { g.Policy.Budgets[0].Limit = policy.USD("8O") }, []string{"budgets[0].limit", "8O"}},
 		"a rule for nothing of the catalogue":       {func(g *keybrake.Grant) { g.Policy.Allow[0].Operation = "stripe.refunds.make" }, []string{"allow[0]", "stripe.refunds.make", "names no operation"}},
-		"a rule for what is never allowed":          {func(g *keybrake.Grant) { g.Policy.Allow[0].Operation = "stripe.webhook_endpoints.*" }, []string{"allow[0]", "never allowed through a vault key"}},
+		"a rule for what is never allowed":          {func(g *keybrake.Grant) { g.Policy.Allow[0].Operation = "stripe.ephemeral_keys.*" }, []string{"allow[0]", "never allowed through a vault key"}},
 		"a read-only rule for a write":              {func(g *keybrake.Grant) { g.Policy.Allow[0].ReadOnly = true }, []string{"allow[0]", "names no operation"}},
 		"a rule for a vendor without credential":    {func(g *keybrake.Grant) { g.Policy.Allow[0].Operation = "resend.emails.send" }, []string{"allow[0]", "resend", "no credential"}},
 		"a rule that costs, and no budget":          {func(g *keybrake.Grant) { g.Policy.Budgets = nil }, []string{"allow[0]", "stripe.refunds.create costs money", "no budget counts its outflow"}},

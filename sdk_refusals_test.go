@@ -111,12 +111,6 @@ func refusalRows(t *testing.T) []refusalRow {
 			code: reason.HostUnknown, how: "a host of the vendor's that the catalogue does not have",
 			by: onTheWay(func(r *http.Request) { r.URL.Host, r.Host = "status."+r.URL.Host, "" }),
 			own: map[string]provocation{
-				stripeGo: callsInstead(func(hc *http.Client, token string) error {
-					_, err := stripeSDK(hc, token).Files.New(&stripe.FileParams{
-						FileReader: strings.NewReader("x"), Filename: stripe.String("x.png"), Purpose: stripe.String("dispute_evidence"),
-					})
-					return err
-				}),
 				twilioGo: callsInstead(func(hc *http.Client, token string) error {
 					_, err := twilioSDK(hc, twilioAccount, twilioAccount, token).LookupsV2.FetchPhoneNumber("+14155550100", nil)
 					return err
@@ -200,10 +194,6 @@ func refusalRows(t *testing.T) []refusalRow {
 			code: reason.OperationUnknown,
 			by:   onTheWay(func(r *http.Request) { r.URL.Path += "s" }),
 			own: map[string]provocation{
-				stripeGo: callsInstead(func(hc *http.Client, token string) error {
-					_, err := stripeSDK(hc, token).Topups.New(&stripe.TopupParams{Amount: stripe.Int64(1), Currency: stripe.String("usd")})
-					return err
-				}),
 				twilioGo: callsInstead(func(hc *http.Client, token string) error {
 					_, err := twilioSDK(hc, "", twilioAccount, token).Api.CreateMessage((&twilioapi.CreateMessageParams{}).SetTo("+14155550100"))
 					return err // an account that was forgotten

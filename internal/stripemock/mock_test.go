@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -25,8 +24,6 @@ import (
 var description = sync.OnceValues(func() (*spec.Spec, error) {
 	return server.LoadSpec(embedded.OpenAPISpec, "")
 })
-
-var segment = regexp.MustCompile(`\{[^}]*\}`)
 
 // documented finds Stripe's own operation for a row of the catalogue; nil means that there is none. Stripe names
 // the ids in a path otherwise than the catalogue does, so only their places are compared.

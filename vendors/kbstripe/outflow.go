@@ -35,5 +35,6 @@ func settleOutflow(kind string, spent map[string]bool) func(*vendors.Call, vendo
 	}
 }
 
-// againBy is when a status is worth another look. A payout that shows as paid can still turn to failed.
-var againBy = map[string]time.Duration{"pending": soon, "requires_action": soon, "in_transit": withinWeek, "paid": withinWeek}
+// againBy is when a status is worth another look. A payout that shows as paid can still turn to failed, and a posted
+// payment can still be returned.
+var againBy = map[string]time.Duration{"pending": soon, "processing": soon, "requires_action": soon, "in_transit": withinWeek, "paid": withinWeek, "posted": withinWeek}

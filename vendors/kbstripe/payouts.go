@@ -5,8 +5,8 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// payouts are the rows of /v1/payouts: money to the account's own bank. A reversal debits the bank again; it is
-// a release, and as every inverse it gives nothing back to a budget.
+// payouts are the rows of /v1/payouts: money to the account's own bank. A reversal debits the bank again; as every
+// inverse it gives nothing back to a budget, and it is a charge, so that a loop of the two is bounded.
 func payouts() []vendors.Operation {
 	return []vendors.Operation{
 		post(vendors.Operation{
@@ -17,7 +17,6 @@ func payouts() []vendors.Operation {
 		read("payouts.retrieve", "/v1/payouts/{id:po_}"),
 		post(vendors.Operation{Name: "payouts.update", Path: "/v1/payouts/{id:po_}", Class: vendors.Free}),
 		post(vendors.Operation{Name: "payouts.cancel", Path: "/v1/payouts/{id:po_}/cancel", Class: vendors.Release}),
-		post(vendors.Operation{Name: "payouts.reverse", Path: "/v1/payouts/{id:po_}/reverse", Class: vendors.Release}),
 	}
 }
 

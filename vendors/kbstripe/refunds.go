@@ -2,6 +2,7 @@ package kbstripe
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/reason"
@@ -9,7 +10,8 @@ import (
 )
 
 // refunds are the rows of /v1/refunds. A refund's id starts with re_, or with pyr_ where its charge's starts
-// with py_. The older /v1/charges/{id}/refunds has no row.
+// with py_. The older paths below a charge have rules at the
+// end.
 func refunds() []vendors.Operation {
 	rows := []vendors.Operation{
 		post(vendors.Operation{
@@ -122,3 +124,20 @@ func seenRefunded(c *vendors.Call, seen *vendors.Reply) (payment, error) {
 // refundStatus is whether a refund in that status counts as spent. A failed or canceled one is Stripe's word
 // that the money did not leave. One that requires action leaves when the customer acts.
 var refundStatus = map[string]bool{"succeeded": true, "pending": true, "requires_action": true, "failed": false, "canceled": false}
+
+// refundRules are the rules of the older paths, which name the charge in the path. The first answers with the charge,
+// whose refunds may be many, so that what was read before the call is booked.
+var refundRules = map[string]rule{
+	"stripe.charges.refund":         {bound: boundChargeRefund},
+	"stripe.charges.refunds.create": {boundChargeRefund, outcome("pending", "requires_action"), settleOutflow("refund", refundStatus)},
+}
+
+// boundChargeRefund is boundRefund of the path's charge.
+func boundChargeRefund(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
+	if c.Has("charge") || c.Has("payment_intent") {
+		return vendors.Bound{}, invalid("payment_intent", "the path names the charge to refund")
+	}
+	named := *c
+	named.Params = append(slices.Clone(c.Params), vendors.Param{Name: "charge", Value: c.IDs["id"]})
+	return boundRefund(&named, seen)
+}

@@ -144,9 +144,6 @@ var calls = []sent{
 	call("stripe.payouts.cancel", func(sc *client.API, p *stripe.PayoutParams) (*stripe.Payout, error) {
 		return sc.Payouts.Cancel("po_1", p)
 	}),
-	call("stripe.payouts.reverse", func(sc *client.API, p *stripe.PayoutReverseParams) (*stripe.Payout, error) {
-		return sc.Payouts.Reverse("po_1", p)
-	}),
 	list("stripe.payouts.list", func(sc *client.API, p *stripe.PayoutListParams) iterator { return sc.Payouts.List(p) }),
 
 	call("stripe.balance.retrieve", func(sc *client.API, p *stripe.BalanceParams) (*stripe.Balance, error) { return sc.Balance.Get(p) }),
@@ -204,10 +201,12 @@ func (s sent) identify(t *testing.T, tab *vendors.Table, rec *recorder, sc *clie
 	return c
 }
 
-// TestEveryOperationIsCalled says that the catalogue has no operation that stripe-go was not asked for.
+// TestEveryOperationIsCalled says that stripe-go was asked for every operation whose row stands in Go, where a
+// person has written down what its parameters do. The paths of all others are compared in internal/stripemock.
 func TestEveryOperationIsCalled(t *testing.T) {
+	costs := costs(t)
 	for _, op := range kbstripe.New(nil).Operations {
-		if op.HardDeny == "" && !slices.ContainsFunc(calls, func(s sent) bool { return s.name == op.Name }) {
+		if costs[op.Name] == "go" && !slices.ContainsFunc(calls, func(s sent) bool { return s.name == op.Name }) {
 			t.Errorf("no call of %s", op.Name)
 		}
 	}
