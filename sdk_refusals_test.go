@@ -199,7 +199,7 @@ func refusalRows(t *testing.T) []refusalRow {
 					return err // an account that was forgotten
 				}),
 				resendGo: callsInstead(func(hc *http.Client, token string) error {
-					_, err := resend.NewCustomClient(hc, token).Domains.List()
+					_, err := resend.NewCustomClient(hc, token).Domains.Get("acme.com") // an id is none
 					return err
 				}),
 			},

@@ -5,13 +5,18 @@
 // 2026-11). The bound is therefore exact: recipients × [Options.PricePerRecipient] on the fee
 // meter, and the recipients themselves on the units meter, which is the brake that matters for mail.
 //
-// Everything here is a pure function over bytes. What the catalogue does not list is denied: broadcasts, events
-// and automations send to lists that no request names, so that nothing can bound them.
+// Everything here is a pure function over bytes. The catalogue is catalogue.tsv: all that Resend publishes. What sends
+// to a list that no request names (broadcasts, events, automations, an inbox's drafts and replies) has no bound and
+// needs a ceiling in its rule; a broadcast that is created to be sent at once has one where its price is known.
+//
+// A scheduled mail is booked when Resend accepts it. Cancelling it gives nothing back to a budget.
 package kbresend
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"time"
@@ -28,30 +33,58 @@ const Host = "api.resend.com"
 // resend.com/pricing). The first mail of a started thousand is billed as 0.90 at once; the average is never above.
 const DefaultPricePerRecipient = "0.0009"
 
-// Options change the defaults. A nil *Options means all of them.
+// A Plan is a transactional plan of Resend's, by which a mail is priced.
+type Plan string
+
+// The plans (resend.com/pricing, read 2026-11). What a plan does not include is sold in started thousands at $0.90, and
+// a recipient is booked at what the dearest one of a full thousand costs.
+const (
+	Free  Plan = "free"  // nothing is billed: mails beyond the quota are refused
+	Pro   Plan = "pro"   // DefaultPricePerRecipient
+	Scale Plan = "scale" // DefaultPricePerRecipient
+)
+
+func (p Plan) price() (string, error) {
+	switch p {
+	case Free:
+		return "0", nil
+	case "", Pro, Scale:
+		return DefaultPricePerRecipient, nil
+	}
+	return "", fmt.Errorf("Options.Plan of kbresend is %q; it is free, pro or scale", string(p))
+}
+
+// Options change the defaults. A nil *Options means all of them. What cannot be read in one is an error where the
+// vendor is registered, and refuses every send.
 type Options struct {
+	// Plan is the team's transactional plan. Default: the dearest.
+	Plan Plan
+
 	// PricePerRecipient is a decimal number of US dollars, with at most six digits after the point. "0" means
-	// that mails are counted and not priced. One that cannot be read is an error where the vendor is registered, and
-	// refuses every send. Default: [DefaultPricePerRecipient].
+	// that mails are counted and not priced. Default: the plan's, at most [DefaultPricePerRecipient].
 	PricePerRecipient string
+
+	// PricePerBroadcastRecipient is the same for those whom a broadcast reaches: "0" on a marketing plan, which is paid
+	// by the number of contacts. Default: not known, so that sending a broadcast needs a ceiling.
+	PricePerBroadcastRecipient string
 }
 
 // New makes the vendor. It does no I/O and does not fail: what is wrong with o is the vendor's Err.
 func New(o *Options) vendors.Vendor {
-	price := DefaultPricePerRecipient
-	if o != nil && o.PricePerRecipient != "" {
-		price = o.PricePerRecipient
+	if o == nil {
+		o = &Options{}
 	}
-	t := newTariff(price)
+	t := newTariff(*o)
+	rows, err := operations(t)
 	return vendors.Vendor{
 		Name:       "resend",
-		Operations: operations(t),
+		Operations: rows,
 		Headers:    []string{batchValidation},
 		Check:      check,
 		Place:      place,
 		Refuse:     refuse,
 		Resends:    resends,
-		Err:        t.err,
+		Err:        cmp.Or(t.err, err),
 	}
 }
 
@@ -76,39 +109,13 @@ const (
 	keyMax    = 256
 )
 
-// operations is the catalogue. Paths and bodies are those of Resend's OpenAPI description and of resend-go v2.28.0.
-func operations(t tariff) []vendors.Operation {
-	return append([]vendors.Operation{
-		{
-			Name: "resend.emails.send", Method: http.MethodPost, Host: Host, Path: "/emails",
-			Class: vendors.Fee, Body: vendors.JSON, Params: mailParams,
-			Bound: t.boundSend, Outcome: outcome, Settle: settleSend,
-			KeyMemory: keyMemory, KeyMax: keyMax,
-		},
-		{
-			Name: "resend.emails.batch", Method: http.MethodPost, Host: Host, Path: "/emails/batch",
-			Class: vendors.Fee, Body: vendors.JSON, Params: mailParams,
-			Bound: t.boundBatch, Outcome: outcome, Settle: t.settleBatch,
-			KeyMemory: keyMemory, KeyMax: keyMax,
-		},
-		{
-			Name: "resend.emails.retrieve", Method: http.MethodGet, Host: Host, Path: "/emails/{id}",
-			Class: vendors.Read,
-		},
-		{
-			Name: "resend.emails.list", Method: http.MethodGet, Host: Host, Path: "/emails",
-			Class: vendors.Read,
-		},
-		{
-			// Moves a scheduled mail to another time, perhaps past the run's end: it costs nothing and still needs a grant.
-			Name: "resend.emails.update", Method: http.MethodPatch, Host: Host, Path: "/emails/{id}",
-			Class: vendors.Control, Body: vendors.JSON, Outcome: outcome,
-		},
-		{
-			Name: "resend.emails.cancel", Method: http.MethodPost, Host: Host, Path: "/emails/{id}/cancel",
-			Class: vendors.Release, Outcome: outcome,
-		},
-	}, hardDenied()...)
+// rows are the operations that are code, by name: what the catalogue does not say of them.
+func (t tariff) rows() map[string]vendors.Operation {
+	return map[string]vendors.Operation{
+		"emails.send":       {Params: mailParams, Bound: t.boundSend, Settle: settleSend, KeyMemory: keyMemory, KeyMax: keyMax},
+		"emails.batch":      {Params: mailParams, Bound: t.boundBatch, Settle: t.settleBatch, KeyMemory: keyMemory, KeyMax: keyMax},
+		"broadcasts.create": {Params: broadcastParams, Bound: t.boundBroadcast, Settle: settleSend},
+	}
 }
 
 // mailParams are the members of one mail, of /emails and of each element of /emails/batch alike.
@@ -127,34 +134,10 @@ var mailParams = vendors.Schema{
 	},
 }
 
-// hardDenied are the operations that make keys, or that send what Resend knows elsewhere.
-func hardDenied() []vendors.Operation {
-	const (
-		keys  = "API keys are managed by people, not through a vault key"
-		hooks = "webhooks carry every mail event to a URL, and their secret signs it"
-		grant = "OAuth grants are managed by people, not through a vault key"
-	)
-	return []vendors.Operation{
-		deny("resend.api_keys.create", http.MethodPost, "/api-keys", keys),
-		deny("resend.api_keys.list", http.MethodGet, "/api-keys", keys),
-		deny("resend.api_keys.update", http.MethodPatch, "/api-keys/{id}", keys),
-		deny("resend.api_keys.delete", http.MethodDelete, "/api-keys/{id}", keys),
-		deny("resend.webhooks.create", http.MethodPost, "/webhooks", hooks),
-		deny("resend.webhooks.list", http.MethodGet, "/webhooks", hooks),
-		deny("resend.webhooks.retrieve", http.MethodGet, "/webhooks/{id}", hooks),
-		deny("resend.webhooks.update", http.MethodPatch, "/webhooks/{id}", hooks),
-		deny("resend.webhooks.delete", http.MethodDelete, "/webhooks/{id}", hooks),
-		deny("resend.oauth.grants.list", http.MethodGet, "/oauth/grants", grant),
-		deny("resend.oauth.grants.delete", http.MethodDelete, "/oauth/grants/{id}", grant),
-	}
-}
-
-func deny(name, method, path, why string) vendors.Operation {
-	op := vendors.Operation{Name: name, Method: method, Host: Host, Path: path, Class: vendors.Control, HardDeny: why}
-	if method == http.MethodPost || method == http.MethodPatch {
-		op.Body = vendors.JSON
-	}
-	return op
+// broadcastParams are the members of a broadcast.
+var broadcastParams = vendors.Schema{
+	Plain:     []string{"name", "segment_id", "audience_id", "from", "html", "text", "subject", "reply_to", "preview_text", "send"},
+	Redirects: []string{"scheduled_at", "topic_id"},
 }
 
 var apiKey = regexp.MustCompile(`^re_[A-Za-z0-9_]{1,252}$`)

@@ -2,6 +2,7 @@ package kbresend_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,13 +25,23 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+func named(t *testing.T, o *kbresend.Options, name string) vendors.Operation {
+	t.Helper()
+	all := kbresend.New(o).Operations
+	i := slices.IndexFunc(all, func(op vendors.Operation) bool { return op.Name == name })
+	if i < 0 {
+		t.Fatalf("no operation %s", name)
+	}
+	return all[i]
+}
+
 func bound(t *testing.T, o *kbresend.Options) (vendors.Bound, error) {
 	t.Helper()
 	tree, err := vendors.DecodeJSON([]byte(`{"from":"a@acme.com","to":["x@y.com","z@y.com"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	op := kbresend.New(o).Operations[0]
+	op := named(t, o, "resend.emails.send")
 	return op.Bound(&vendors.Call{Operation: &op, JSON: tree}, nil)
 }
 

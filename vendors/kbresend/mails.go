@@ -22,18 +22,36 @@ const (
 // currency is the one that Resend bills in.
 const currency cost.Currency = "USD"
 
-// A tariff is the price of one recipient in micro-units, or why there is none.
+// A tariff is the prices of one recipient in micro-units, or why there are none.
 type tariff struct {
 	perRecipient int64
+	perBroadcast *int64 // nil: not known
 	err          error
 }
 
-func newTariff(price string) tariff {
-	n, err := cost.ParseDecimal(price)
-	if err != nil {
-		err = fmt.Errorf("Options.PricePerRecipient of kbresend cannot be read: %w", err)
+func newTariff(o Options) (t tariff) {
+	mail := o.PricePerRecipient
+	if mail == "" {
+		mail, t.err = o.Plan.price()
 	}
-	return tariff{n, err}
+	if t.err == nil {
+		t.perRecipient, t.err = price("PricePerRecipient", mail)
+	}
+	if t.err == nil && o.PricePerBroadcastRecipient != "" {
+		var n int64
+		if n, t.err = price("PricePerBroadcastRecipient", o.PricePerBroadcastRecipient); t.err == nil {
+			t.perBroadcast = &n
+		}
+	}
+	return t
+}
+
+func price(option, decimal string) (int64, error) {
+	n, err := cost.ParseDecimal(decimal)
+	if err != nil {
+		err = fmt.Errorf("Options.%s of kbresend cannot be read: %w", option, err)
+	}
+	return n, err
 }
 
 // lines is what mails to n recipients cost.
@@ -41,14 +59,7 @@ func (t tariff) lines(n int) ([]cost.Line, error) {
 	if t.err != nil {
 		return nil, vendors.Refuse(reason.CostUnknown, "%v", t.err)
 	}
-	fee, err := cost.Mul(int64(n), t.perRecipient)
-	if err != nil {
-		return nil, err
-	}
-	return []cost.Line{
-		{Meter: cost.Fee, Currency: currency, Amount: fee},
-		{Meter: cost.Units, Amount: int64(n)},
-	}, nil
+	return linesAt(t.perRecipient, n)
 }
 
 // bound is the cost of mails to all of recipients.
