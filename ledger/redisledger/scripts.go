@@ -29,6 +29,14 @@ var (
 	acknowledgeScript = watched("acknowledge", "books")
 	permitScript      = plain("permit", "books")
 	checkScript       = plain("check", "books")
+
+	// What a re-arm puts back is put back while the tenant is frozen.
+	ensureScript      = watched("ensure", "books", "rolling", "cells", "record", "put")
+	floorScript       = watched("floor", "books", "rolling", "cells", "record", "put")
+	openAgainScript   = watched("open", "books")
+	budgetAgainScript = watched("setbudget", "books")
+	registerAgain     = watched("register", "books", "record")
+	rearmScript       = plain("rearm", "books")
 )
 
 // A script is a verb's text with all that it needs.
