@@ -80,11 +80,20 @@ func (l *Ledger) watched(ctx context.Context, s script, keys []string, text stri
 	sent := w.carry()
 	keys = append(slices.Clip(keys), meta)
 	got, err := within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
-		got, err := decode(s.Run(ctx, l.rdb, keys, append([]any{text}, sent.argv...)...).Result())
+		to, err := l.route(ctx, s, meta)
 		if err != nil {
 			return nil, err
 		}
-		return got, w.told(sent, got)
+		defer to.close()
+		got, err := decode(s.Run(ctx, to, keys, append([]any{text}, sent.argv...)...).Result())
+		if err != nil {
+			l.moved(ctx, err)
+			return nil, err
+		}
+		if err := w.told(sent, got); err != nil {
+			return nil, err
+		}
+		return got, to.wait(ctx, got.status)
 	})
 	if err != nil {
 		return nil, err

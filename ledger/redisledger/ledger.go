@@ -68,6 +68,18 @@ type Options struct {
 	// Default: none; they are kept in memory, and when the process ends first, their holds become in doubt.
 	Journal string
 
+	// Replicas is how many replicas must have a Reserve or Raise that was admitted, or a Control, before it returns
+	// without error. Each such verb costs a WAIT on a connection of
+	// its own, which is one more round trip to the server and one from there to the replicas; with a replica that is away
+	// every such verb fails. With too few, a Reserve or Raise is an error that is no verdict, so the call is denied and its
+	// hold released, and a Control is an error although it stands on the master: say it again. Unless all replicas are
+	// asked for, a failover to one that was not among them loses the write all the same; in a partition, a master that
+	// was cut off has none and so admits nothing. Settle and Release are not waited for. Default: none.
+	Replicas int
+
+	// ReplicaTimeout is how long is waited for them, within Timeout. Default: half of Timeout.
+	ReplicaTimeout time.Duration
+
 	// Now replaces the server's clock, for tests. Default: Redis TIME, one clock for all processes.
 	Now func() time.Time
 }
@@ -85,6 +97,9 @@ type Ledger struct {
 	watches sync.Map     // key name of a meta row → *watch
 	journal journal
 	memory  memory
+
+	replicas       int
+	replicaTimeout time.Duration
 }
 
 // New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
@@ -95,11 +110,15 @@ func New(rdb redis.UniversalClient, o *Options) *Ledger {
 	}
 	l := &Ledger{rdb: rdb, timeout: o.Timeout, retain: o.Remember, now: o.Now}
 	l.journal.path = o.Journal
+	l.replicas, l.replicaTimeout = o.Replicas, o.ReplicaTimeout
 	if l.timeout <= 0 {
 		l.timeout = time.Second
 	}
 	if l.retain <= 0 {
 		l.retain = 31 * 24 * time.Hour
+	}
+	if l.replicaTimeout <= 0 {
+		l.replicaTimeout = l.timeout / 2
 	}
 	return l
 }

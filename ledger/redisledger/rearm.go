@@ -21,14 +21,6 @@ type RearmReport struct {
 	Windows  int // windows that had spent less than this process was told
 }
 
-func (r *RearmReport) add(o RearmReport) {
-	r.Controls += o.Controls
-	r.Keys += o.Keys
-	r.Budgets += o.Budgets
-	r.Holds += o.Holds
-	r.Windows += o.Windows
-}
-
 // ensureArgs is ARGV[1] of ensure.lua.
 type ensureArgs struct {
 	Now      string     `json:"now"`
