@@ -67,7 +67,11 @@ func (l *Ledger) Adjust(ctx context.Context, t, id string, a ledger.Adjustment) 
 			return ledger.Receipt{}, err
 		}
 		if got.status == "ok" {
-			return l.receipt(got)
+			r, err := l.receipt(got)
+			if err == nil {
+				l.adjusted(rec, booked)
+			}
+			return r, err
 		}
 		if err := got.expect("stale"); err != nil {
 			return ledger.Receipt{}, err

@@ -42,9 +42,14 @@ func (l *Ledger) SetBudget(ctx context.Context, t string, b ledger.Budget) error
 	args := budgetArgs{Spec: encode(b), Limit: digits(b.Limit), Rev: nonce(), Alerts: percents(b.AlertAt)}
 	for range tries {
 		got, err := l.run(ctx, setBudgetScript, []string{key}, args)
-		if err != nil || got.status == "ok" {
+		if err != nil {
 			l.specs.Delete(key)
 			return err
+		}
+		if got.status == "ok" {
+			l.specs.Delete(key)
+			l.memory.budget(t, spec{b, args.Rev})
+			return nil
 		}
 		if err := got.expect("fixed"); err != nil {
 			return err

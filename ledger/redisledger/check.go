@@ -16,6 +16,8 @@ import (
 //
 //	ACL SETUSER keybrake on >PASSWORD resetkeys ~kb:* resetchannels &kb:* -@all +ping …
 //
+// With [Options.Replicas], and only then, the user also needs +wait.
+//
 // go-redis also tells the server its name, which is not among them. It carries on when that is refused; the
 // server's ACL LOG stays empty when DisableIdentity is set in the client's options.
 const ACL = aclAll + aclCluster
@@ -112,6 +114,9 @@ func (l *Ledger) fit(ctx context.Context, node redis.Cmdable, routed bool) error
 	if info["cluster_enabled"] == "1" {
 		rules = ACL
 	}
+	if l.replicas > 0 {
+		rules += " +wait"
+	}
 	return l.permitted(ctx, node, rules)
 }
 
@@ -151,6 +156,8 @@ func samples(rules string) [][]string {
 		case "ping", "info", "time", "asking", "command", "cluster|slots":
 		case "eval", "evalsha":
 			words = append(words, "x", "0")
+		case "wait":
+			words = append(words, "1", "1")
 		default:
 			words = append(words, tenant("x").none()) // a key's name or a channel's, whichever the command takes
 		}

@@ -65,7 +65,11 @@ func (l *Ledger) Open(ctx context.Context, k ledger.Key) error {
 	if got, err = l.run(ctx, openScript, []string{t.key(k.ID), t.controls()}, a); err != nil {
 		return err
 	}
-	return got.expect("ok")
+	if err := got.expect("ok"); err != nil {
+		return err
+	}
+	l.memory.opened(k.Tenant, k.ID, k.Expires)
+	return nil
 }
 
 // controlField begins the fields of a row of controls that hold a verb.
@@ -100,6 +104,7 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 	if _, err := l.control(ctx, tenant(c.Tenant).controls(), tenant(c.Tenant).key(c.Key), a); err != nil {
 		return ledger.Report{}, err
 	}
+	l.memory.control(c.Tenant, a)
 	l.publish(ctx, c)
 	return ledger.Report{Tenants: []string{c.Tenant}}, nil
 }
@@ -127,6 +132,7 @@ func (l *Ledger) controlAll(ctx context.Context, a controlArgs) (ledger.Report, 
 	if a.Version, err = l.control(ctx, globalControls, globalControls, a); err != nil {
 		return ledger.Report{}, err
 	}
+	l.memory.control("", a)
 	tenants, err := l.tenants(ctx)
 	if err != nil {
 		return ledger.Report{}, err
@@ -139,7 +145,9 @@ func (l *Ledger) controlAll(ctx context.Context, a controlArgs) (ledger.Report, 
 		turn <- struct{}{}
 		wg.Go(func() {
 			t := tenant(name)
-			_, errs[i] = l.control(ctx, t.controls(), t.none(), a)
+			if _, errs[i] = l.control(ctx, t.controls(), t.none(), a); errs[i] == nil {
+				l.memory.control(name, a)
+			}
 			<-turn
 		})
 	}

@@ -26,8 +26,7 @@ import (
 // carried out late or twice carries less than it could, and is compared with more. A denial writes nothing, yet what
 // it told is carried.
 //
-// Not detected: losses while no process runs that was told of what is lost, unless it has left a witness on disk
-// (Options.Journal).
+// Not detected: losses of what no running process was told.
 
 // A watch is what this process knows of one meta row.
 type watch struct {
@@ -41,6 +40,7 @@ type watch struct {
 	last  int64  // seq of the newest
 	given numbers
 	lost  bool // a number was given twice
+	moved bool // another process has re-armed, and this one has not put back yet what it knows
 }
 
 // carried is what of a watch a request takes along, as ARGV of watch.lua.
@@ -80,14 +80,26 @@ func (l *Ledger) watched(ctx context.Context, s script, keys []string, text stri
 	sent := w.carry()
 	keys = append(slices.Clip(keys), meta)
 	got, err := within(ctx, l.timeout, func(ctx context.Context) (*reply, error) {
-		got, err := decode(s.Run(ctx, l.rdb, keys, append([]any{text}, sent.argv...)...).Result())
+		to, err := l.route(ctx, s, meta)
 		if err != nil {
 			return nil, err
 		}
-		return got, w.told(sent, got)
+		defer to.close()
+		got, err := decode(s.Run(ctx, to, keys, append([]any{text}, sent.argv...)...).Result())
+		if err != nil {
+			l.moved(ctx, err)
+			return nil, err
+		}
+		if err := w.told(sent, got); err != nil {
+			return nil, err
+		}
+		return got, to.wait(ctx, got.status)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if w.arrived() {
+		l.afterRearm(meta)
 	}
 	if got.status == "denied" && len(got.rest) == 2 && got.rest[0] == string(reason.LedgerFrozen) {
 		return nil, &ledger.Denied{Code: reason.LedgerFrozen, Name: got.rest[1]}
@@ -115,6 +127,7 @@ func (w *watch) told(sent carried, got *reply) error {
 		if w.epoch != "" && (w.epoch != sent.epoch || !strings.Contains(flags, "e")) {
 			return nil
 		}
+		w.moved = w.epoch != ""
 		w.epoch, w.seq, w.count, w.last, w.given, w.lost = epoch, 0, 0, 0, numbers{}, false
 	}
 	w.seq = max(w.seq, seq)
@@ -131,6 +144,15 @@ func (w *watch) told(sent carried, got *reply) error {
 		return errLost
 	}
 	return nil
+}
+
+// arrived says, once, that the epoch was taken over from a re-arm.
+func (w *watch) arrived() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	moved := w.moved
+	w.moved = false
+	return moved
 }
 
 // numbers remembers which of the newest 1024 numbers of our writes were given to us.

@@ -302,6 +302,7 @@ func TestTenThousandOperationsRaiseNoFalseAlarm(t *testing.T) {
 			timeout = 3 * time.Millisecond
 		}
 		l := redisledger.New(client(t, addr), &redisledger.Options{Timeout: timeout})
+		t.Cleanup(func() { _ = l.Close() })
 		for w := range workers {
 			wg.Go(func() {
 				for i := range each {

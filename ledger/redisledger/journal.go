@@ -44,9 +44,13 @@ type journal struct {
 	queue   []*entry
 	waiting map[string]int // of() → how many
 	last    int64          // number of the newest entry
-	stop    context.CancelFunc
-	stopped chan struct{} // nil: nothing runs
-	closed  bool
+	running bool           // what waits is being said again
+
+	// What runs in the background, of the journal and else, ends with ctx.
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	closed bool
 }
 
 // errFull is a reason not to keep an outcome.
@@ -61,7 +65,7 @@ func (l *Ledger) orLater(ctx context.Context, e entry, say func() error) error {
 	if !unreached(err) {
 		return err
 	}
-	e.Hold.States, e.Time = nil, l.estimate().UnixMicro()
+	e.Time = l.estimate().UnixMicro()
 	if why := l.journal.keep(&e); why != nil {
 		return errors.Join(err, why)
 	}
@@ -102,7 +106,9 @@ func (l *Ledger) say(ctx context.Context, e *entry) error {
 	if e.Settle == nil {
 		return l.release(ctx, e.Hold, e.Unsent)
 	}
-	_, err := l.settle(ctx, e.Hold, *e.Settle)
+	// A hold that was lost is put back from the entry, unless the store could have forgotten it by right.
+	recent := l.estimate().Before(time.UnixMicro(e.Time).Add(keepPlain - time.Hour))
+	_, err := l.settle(ctx, e.Hold, *e.Settle, recent)
 	return err
 }
 
@@ -118,18 +124,32 @@ func (l *Ledger) retry() {
 	j := &l.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.stopped != nil || len(j.queue) == 0 {
-		return
+	if !j.running && len(j.queue) > 0 {
+		j.running = j.begin(l.drain)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	j.stop, j.stopped = cancel, make(chan struct{})
-	go l.drain(ctx, j.stopped)
 }
 
-func (l *Ledger) drain(ctx context.Context, stopped chan struct{}) {
-	defer close(stopped)
-	pause := firstPause
-	for {
+// background does something unless the ledger is closed.
+func (l *Ledger) background(do func(context.Context)) {
+	l.journal.mu.Lock()
+	defer l.journal.mu.Unlock()
+	l.journal.begin(do)
+}
+
+// begin starts a goroutine. mu is held.
+func (j *journal) begin(do func(context.Context)) bool {
+	if j.closed {
+		return false
+	}
+	if j.cancel == nil {
+		j.ctx, j.cancel = context.WithCancel(context.Background())
+	}
+	j.work.Go(func() { do(j.ctx) })
+	return true
+}
+
+func (l *Ledger) drain(ctx context.Context) {
+	for pause := firstPause; ; {
 		queue := l.journal.rest()
 		if queue == nil {
 			return
@@ -168,8 +188,7 @@ func (j *journal) rest() []*entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.queue) == 0 {
-		j.stop()
-		j.stopped = nil
+		j.running = false
 		return nil
 	}
 	return slices.Clone(j.queue)
@@ -300,14 +319,11 @@ func (l *Ledger) Close() error {
 	j := &l.journal
 	j.mu.Lock()
 	j.closed = true
-	stopped := j.stopped
-	if stopped != nil {
-		j.stop()
+	if j.cancel != nil {
+		j.cancel()
 	}
 	j.mu.Unlock()
-	if stopped != nil {
-		<-stopped
-	}
+	j.work.Wait()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {

@@ -137,7 +137,6 @@ func TestAFullJournalTakesNoMore(t *testing.T) {
 	if err := j.keep(&entry{}); !errors.Is(err, errFull) {
 		t.Fatalf("got %v", err)
 	}
-	j.stop = func() {}
 	j.done(first)
 	j.done(first)
 	if err := j.keep(&entry{}); err != nil || len(j.queue) != journalSize {

@@ -43,6 +43,7 @@ func (t tenant) alerts() string            { return t.name("alerts") }
 func (t tenant) alertTexts() string        { return t.name("alerttexts") }
 func (t tenant) controls() string          { return t.name("controls") }
 func (t tenant) none() string              { return t.name("none") }
+func (t tenant) meta() string              { return t.name("m") }
 
 // repeats is where the times of a repeat rule are. An observed one counts apart.
 func (t tenant) repeats(r ledger.Repeat) string {

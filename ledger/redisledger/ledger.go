@@ -25,9 +25,15 @@
 // more the tenant has on its books; it is refused when the slot has not moved after [Options.Timeout]. When a master
 // is gone, calls are refused until a replica has taken over.
 //
-// Not promised: Redis replicates asynchronously, so a failover can lose acknowledged writes, a revoke among
-// them; nothing here waits for replicas. A server that lost everything denies (the keys' rows are gone); one
-// restored from an old snapshot counts from there.
+// Redis can lose writes that it has acknowledged: it is flushed, a snapshot is restored under running processes, a
+// failover promotes a replica that had not received them. Every reply tells a process how far the tenant's books have
+// come, and every request carries it back, so the next request notices. The tenant is frozen then, in every process:
+// Reserve, Raise, Open and SetBudget are refused with [reason.LedgerFrozen], Settle, Release and Control go on, until
+// [Ledger.Rearm] has put back what the processes know. There are no false alarms.
+//
+// Not promised: a loss is detected, not prevented; calls that were admitted in between, on books that had forgotten
+// some spend, stand. It is not detected when no process runs that was told of what is lost, such as when the store is
+// restored before a cold start. What a process knows for a re-arm is in its memory and ends with it.
 package redisledger
 
 import (
@@ -62,12 +68,25 @@ type Options struct {
 	// Default: none; they are kept in memory, and when the process ends first, their holds become in doubt.
 	Journal string
 
+	// Replicas is how many replicas must have a Reserve or Raise that was admitted, or a Control, before it returns
+	// without error. Each such verb costs a WAIT on a connection of
+	// its own, which is one more round trip to the server and one from there to the replicas; with a replica that is away
+	// every such verb fails. With too few, a Reserve or Raise is an error that is no verdict, so the call is denied and its
+	// hold released, and a Control is an error although it stands on the master: say it again. Unless all replicas are
+	// asked for, a failover to one that was not among them loses the write all the same; in a partition, a master that
+	// was cut off has none and so admits nothing. Settle and Release are not waited for. Default: none.
+	Replicas int
+
+	// ReplicaTimeout is how long is waited for them, within Timeout. Default: half of Timeout.
+	ReplicaTimeout time.Duration
+
 	// Now replaces the server's clock, for tests. Default: Redis TIME, one clock for all processes.
 	Now func() time.Time
 }
 
-// A Ledger is a [ledger.Ledger] in Redis. It is safe for concurrent use and holds no state of its own but copies
-// of the shared budgets' definitions, each checked by the script on every use.
+// A Ledger is a [ledger.Ledger] in Redis. It is safe for concurrent use. Its own state decides nothing: it has copies of
+// the shared budgets' definitions, each checked by the script on every use, and remembers what the store has
+// acknowledged, to notice a loss and put it back.
 type Ledger struct {
 	rdb     redis.UniversalClient
 	timeout time.Duration
@@ -77,6 +96,10 @@ type Ledger struct {
 	specs   sync.Map     // key name of a shared budget → spec
 	watches sync.Map     // key name of a meta row → *watch
 	journal journal
+	memory  memory
+
+	replicas       int
+	replicaTimeout time.Duration
 }
 
 // New returns a ledger over rdb, which stays the caller's to close. It does no I/O; Check does. nil options are
@@ -87,11 +110,15 @@ func New(rdb redis.UniversalClient, o *Options) *Ledger {
 	}
 	l := &Ledger{rdb: rdb, timeout: o.Timeout, retain: o.Remember, now: o.Now}
 	l.journal.path = o.Journal
+	l.replicas, l.replicaTimeout = o.Replicas, o.ReplicaTimeout
 	if l.timeout <= 0 {
 		l.timeout = time.Second
 	}
 	if l.retain <= 0 {
 		l.retain = 31 * 24 * time.Hour
+	}
+	if l.replicaTimeout <= 0 {
+		l.replicaTimeout = l.timeout / 2
 	}
 	return l
 }

@@ -125,7 +125,11 @@ func (l *Ledger) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, er
 		}
 		switch got.status {
 		case "ok":
-			return l.admitted(p, got)
+			h, err := l.admitted(p, got)
+			if err == nil {
+				l.acknowledged(p, h)
+			}
+			return h, err
 		case "replay":
 			return l.replayed(ctx, r, got)
 		}
@@ -464,7 +468,11 @@ func (l *Ledger) Raise(ctx context.Context, h ledger.Hold, r ledger.Request) (le
 		}
 		switch got.status {
 		case "ok":
-			return l.raised(rec, p, got)
+			h, err := l.raised(rec, p, got)
+			if err == nil {
+				l.acknowledged(p, h)
+			}
+			return h, err
 		case "replay":
 			return l.replayed(ctx, r, got)
 		case "missing":
@@ -500,14 +508,9 @@ func (l *Ledger) known(ctx context.Context, h ledger.Hold) (record, error) {
 	if len(h.States) != len(h.Entries) || h.Attached || h.Nonce == "" || h.Deadline.IsZero() {
 		return l.read(ctx, h.Tenant, h.ID)
 	}
-	rec := record{Hold: h}
-	for i, e := range h.Entries {
-		p := ledger.Part{Entry: e, Of: h.States[i].Budget}
-		var err error
-		if _, p.End, err = ledger.Window(p.Of, time.UnixMicro(e.Start)); err != nil {
-			return l.read(ctx, h.Tenant, h.ID)
-		}
-		rec.parts = append(rec.parts, p)
+	parts, ok := partsOf(h)
+	if !ok {
+		return l.read(ctx, h.Tenant, h.ID)
 	}
-	return rec, nil
+	return record{Hold: h, parts: parts}, nil
 }

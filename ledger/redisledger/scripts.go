@@ -13,8 +13,8 @@ var files embed.FS
 // The scripts, one a verb. Each file's head is its contract. In a tenant whose store has lost writes the gated ones
 // are refused; the others go on, because they book what is spent already or stop somebody.
 var (
-	reserveScript     = gated("reserve", "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put")
-	raiseScript       = gated("raise", "books", "rolling", "cells", "record", "alert", "admit", "charge", "put")
+	reserveScript     = replicated(gated("reserve", "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put"))
+	raiseScript       = replicated(gated("raise", "books", "rolling", "cells", "record", "alert", "admit", "charge", "put"))
 	settleScript      = watched("settle", "books", "rolling", "cells", "record", "alert", "close")
 	releaseScript     = watched("release", "books", "rolling", "cells", "record", "close")
 	adjustScript      = watched("adjust", "books", "rolling", "cells", "record", "alert", "close")
@@ -23,23 +23,38 @@ var (
 	balanceScript     = plain("balance", "books", "rolling", "cells", "record")
 	statesScript      = plain("states", "books", "rolling", "cells", "record")
 	overdueScript     = plain("overdue", "books")
-	controlScript     = watched("control", "books")
+	controlScript     = replicated(watched("control", "books"))
 	registerScript    = gated("register", "books", "record")
 	alertsScript      = plain("alerts", "books")
 	acknowledgeScript = watched("acknowledge", "books")
 	permitScript      = plain("permit", "books")
 	checkScript       = plain("check", "books")
+
+	// What a re-arm puts back is put back while the tenant is frozen.
+	ensureScript      = watched("ensure", "books", "rolling", "cells", "record", "put")
+	floorScript       = watched("floor", "books", "rolling", "cells", "record", "put")
+	openAgainScript   = watched("open", "books")
+	budgetAgainScript = watched("setbudget", "books")
+	registerAgain     = watched("register", "books", "record")
+	rearmScript       = plain("rearm", "books")
 )
 
 // A script is a verb's text with all that it needs.
 type script struct {
 	*redis.Script
 	watched bool // it also takes and gives what watch.lua says
+	waits   bool // what it wrote must be on Options.Replicas replicas
+}
+
+// replicated marks a script that waits.
+func replicated(s script) script {
+	s.waits = true
+	return s
 }
 
 func plain(verb string, shared ...string) script {
 	flags, body := text(verb)
-	return script{redis.NewScript(flags + sources(shared) + body), false}
+	return script{redis.NewScript(flags + sources(shared) + body), false, false}
 }
 
 func watched(verb string, shared ...string) script { return surrounded(verb, shared, "false") }
@@ -49,7 +64,7 @@ func gated(verb string, shared ...string) script { return surrounded(verb, share
 func surrounded(verb string, shared []string, gated string) script {
 	flags, body := text(verb)
 	return script{redis.NewScript(flags + sources(append(shared, "watch")) +
-		"local function verb()\n" + body + "end\nreturn watched(" + gated + ", verb)\n"), true}
+		"local function verb()\n" + body + "end\nreturn watched(" + gated + ", verb)\n"), true, false}
 }
 
 // text is a verb's file. The first line, which tells Redis the script's flags, stays first: without it settle would

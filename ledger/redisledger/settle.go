@@ -75,13 +75,14 @@ func (l *Ledger) Settle(ctx context.Context, h ledger.Hold, s ledger.Settlement)
 	}
 	var receipt ledger.Receipt
 	err := l.orLater(ctx, entry{Hold: h, Settle: &s}, func() (err error) {
-		receipt, err = l.settle(ctx, h, s)
+		receipt, err = l.settle(ctx, h, s, false)
 		return err
 	})
 	return receipt, err
 }
 
-func (l *Ledger) settle(ctx context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
+// settle books an outcome. vouched says that h itself shows that it was acknowledged.
+func (l *Ledger) settle(ctx context.Context, h ledger.Hold, s ledger.Settlement, vouched bool) (ledger.Receipt, error) {
 	rec, other := record{Hold: h}, record{}
 	for range tries {
 		keys, args, strays, bad := l.settleArgs(rec, other, s)
@@ -92,11 +93,17 @@ func (l *Ledger) settle(ctx context.Context, h ledger.Hold, s ledger.Settlement)
 		switch got.status {
 		case "ok":
 			r, err := l.receipt(got)
+			if err == nil {
+				l.remembers(rec, args, r.States)
+			}
 			r.Strays = strays
 			return r, errors.Join(bad, err)
 		case "missing":
 			return ledger.Receipt{}, ledger.ErrNoHold
+		case "lost":
+			err = l.restore(ctx, h, vouched)
 		case "settled":
+			l.memory.drop(h.Tenant, h.ID)
 			r, err := l.receipt(got)
 			if err == nil {
 				err = ledger.ErrSettled
@@ -241,6 +248,10 @@ func (l *Ledger) release(ctx context.Context, h ledger.Hold, unsent bool) error 
 		}
 		switch got.status {
 		case "ok":
+			if k, ok := l.memory.hold(h.Tenant, h.ID); ok {
+				k = afterRelease(k, unsent)
+				l.memory.keep(k.record, nil, l.estimate())
+			}
 			return nil
 		case "settled":
 			return ledger.ErrSettled

@@ -9,10 +9,10 @@
 --
 -- Returns ok NOW OVER FIXED N (START END SPENT HELD FROM FIRST)×N
 --         settled, as ok   with other amounts: the first stand
---         missing | stale | carrier ID   no such reservation | Go has to read record | carrier and propose anew
+--         missing | lost | stale | carrier ID   no such reservation | and some were lost | Go has to read record | carrier anew
 local now = clock()
 local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw', 'd', 'al', 'b')
-if not rec[1] then return { 'missing' } end
+if not rec[1] then return { lossy() and 'lost' or 'missing' } end
 if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[6] ~= q.key then return { 'stale' } end
 local list, over, holds = known(rec[4]), '0', false
 local function done(status) return report({ status, str(now), over, rec[5] }, list) end

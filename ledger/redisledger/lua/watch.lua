@@ -1,9 +1,9 @@
 -- What surrounds each verb that writes: has the store lost what it had acknowledged? Put before the verb by Go
 -- (scripts.go), which makes the verb's text a function and ends the script with its call through watched.
 --
--- KEYS[#KEYS] → the meta row: epoch, a random word · seq, raised by every write · frozen, why · past, the epochs that
---               re-arms have ended · p:NAME, how many writes are of that process and the seq of its newest · floor,
---               the newest seq of a p: that was dropped
+-- KEYS[#KEYS] → the meta row: epoch, a random word · seq, raised by every write · frozen, why · met, the epochs of those
+--               that found it out · past, the epochs that re-arms have ended · p:NAME, how many writes are of that
+--               process and the seq of its newest · floor, the newest seq of a p: that was dropped
 -- ARGV[2…7]   → what the process knew when it sent this: its name, the epoch (empty: none), the highest seq and count of
 --               its own writes that it was told, the seq of its newest write, whether it has proof of a loss
 -- ARGV[8]     → a random word, in case that there is no epoch yet
@@ -12,7 +12,7 @@
 -- the process, f that the tenant is frozen, e that a re-arm has ended its epoch, and d that its p: was dropped: then
 -- the process takes a new name.
 -- A reply ok counts as a write. No other may have written.
-local meta = redis.call('HMGET', KEYS[#KEYS], 'epoch', 'seq', 'frozen', 'floor', 'p:' .. ARGV[2])
+local meta = redis.call('HMGET', KEYS[#KEYS], 'epoch', 'seq', 'frozen', 'floor', 'p:' .. ARGV[2], 'met')
 
 -- lossy says that the store has ever lost something here.
 local function lossy() return meta[3] or redis.call('HEXISTS', KEYS[#KEYS], 'past') == 1 end
@@ -41,9 +41,9 @@ local function watched(gated, verb)
     lost = ARGV[7] == '1' and 'a number was given twice' or seq < int(ARGV[4]) and 'the sequence went back'
       or not dropped and count < int(ARGV[5]) and 'writes of one process are missing'
   end
-  if lost and not meta[3] then
-    meta[3] = lost
-    redis.call('HSET', KEYS[#KEYS], 'frozen', lost)
+  if lost and not (meta[3] and string.find(meta[6] or '', ARGV[3], 1, true)) then
+    meta[3] = meta[3] or lost
+    redis.call('HSET', KEYS[#KEYS], 'frozen', meta[3], 'met', string.sub(ARGV[3] .. ' ' .. (meta[6] or ''), 1, 1024))
   end
   local reply = gated and meta[3] and { 'denied', 'ledger_frozen', meta[3] } or verb()
   if reply[1] == 'ok' then

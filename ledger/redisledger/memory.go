@@ -1,0 +1,210 @@
+package redisledger
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/keybrake/keybrake-go/ledger"
+)
+
+// A memory is what the store has acknowledged to this process, so that it can be put back (rearm.go). It is bounded,
+// and lost with the process.
+type memory struct {
+	mu    sync.Mutex
+	of    map[string]*known // by meta row
+	order []held            // the reservations in the order in which they came
+	keys  int               // of all tenants together, as are
+	rows  int               // the floors
+}
+
+type held struct{ meta, id string }
+
+// remembered is how many reservations, keys and windows are kept.
+const remembered = 1 << 16
+
+// known is what is remembered of one tenant, or of the global rows.
+type known struct {
+	tenant   string
+	controls []controlArgs        // the newest of each name
+	keys     map[string]time.Time // when they expire
+	budgets  map[string]spec
+	holds    map[string]kept
+	floors   map[spot]floor
+	tenants  map[string]bool // global: that were registered
+}
+
+// kept is a reservation as it was acknowledged last.
+type kept struct {
+	record
+	at time.Time
+}
+
+// current says that the store would still have the record, had it lost nothing. What was over longer ago may have been
+// forgotten there by right; a margin is left for clocks that differ.
+func (k kept) current(now time.Time) bool {
+	over := k.Phase == ledger.Settled || k.Phase == ledger.Released
+	return !over || now.Before(k.at.Add(keepPlain-time.Hour))
+}
+
+// spot is where a budget is counted.
+type spot struct{ row, name string }
+
+// floor is what the newest window that was seen had spent.
+type floor struct{ start, end, spent int64 }
+
+// tenant is the entry of a tenant. mu is held.
+func (m *memory) tenant(meta, name string) *known {
+	k := m.of[meta]
+	if k == nil {
+		if m.of == nil {
+			m.of = map[string]*known{}
+		}
+		k = &known{tenant: name, keys: map[string]time.Time{}, budgets: map[string]spec{}, holds: map[string]kept{}, floors: map[spot]floor{}, tenants: map[string]bool{}}
+		m.of[meta] = k
+	}
+	return k
+}
+
+func (m *memory) local(t string) *known { return m.tenant(tenant(t).meta(), t) }
+func (m *memory) global() *known        { return m.tenant(metaOf(registry), "") }
+
+func (m *memory) opened(t, id string, expires time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.key(m.local(t), id, expires)
+	m.global().tenants[t] = true
+}
+
+func (m *memory) key(k *known, id string, expires time.Time) {
+	if _, ok := k.keys[id]; !ok {
+		if m.keys++; m.keys > remembered {
+			for _, o := range m.of {
+				for old := range o.keys {
+					delete(o.keys, old)
+					m.keys--
+					break
+				}
+				if m.keys <= remembered {
+					break
+				}
+			}
+		}
+	}
+	k.keys[id] = expires
+}
+
+func (m *memory) budget(t string, s spec) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.local(t).budgets[s.Name] = s
+}
+
+func (m *memory) control(t string, a controlArgs) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.global()
+	if !a.Global {
+		k = m.local(t)
+	}
+	i := slices.IndexFunc(k.controls, func(o controlArgs) bool { return o.Name == a.Name })
+	switch {
+	case i < 0:
+		k.controls = append(k.controls, a)
+	case k.controls[i].Verb != string(ledger.Revoke): // final
+		k.controls[i] = a
+	}
+}
+
+// admitted remembers a reserve or raise: the key and the budgets, which must have been as the plan has them, and what
+// passed to the reservation from another that carried its object.
+func (m *memory) admitted(r record, p *plan, now time.Time) {
+	m.mu.Lock()
+	k := m.local(r.Tenant)
+	m.key(k, p.Key, p.Expires)
+	for _, s := range p.shared {
+		k.budgets[s.Name] = s
+	}
+	if old, ok := k.holds[p.carrier]; ok && p.credit() != nil {
+		old.parts, old.Phase, old.at = slices.Clone(old.parts), ledger.Settled, now
+		for i := range old.parts {
+			old.parts[i].Held = 0
+		}
+		k.holds[p.carrier] = old
+	}
+	if r.parts == nil && len(r.States) == len(r.Entries) && !p.attach {
+		m.see(k, r, r.States)
+	}
+	m.mu.Unlock()
+	if r.parts != nil {
+		m.keep(r, r.States, now)
+	}
+}
+
+// keep remembers a reservation that the store has acknowledged, and what its windows had spent.
+func (m *memory) keep(r record, states []ledger.State, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, meta := m.local(r.Tenant), tenant(r.Tenant).meta()
+	m.see(k, r, states)
+	if _, ok := k.holds[r.ID]; !ok {
+		m.order = append(m.order, held{meta, r.ID})
+	}
+	r.States = nil
+	k.holds[r.ID] = kept{r, now}
+	if len(m.order) > remembered {
+		old := m.order[0]
+		m.order = m.order[1:]
+		delete(m.of[old.meta].holds, old.id)
+	}
+}
+
+func (m *memory) see(k *known, r record, states []ledger.State) {
+	for i, s := range states {
+		_, end, err := ledger.Window(s.Budget, s.Start)
+		if err != nil || ledger.Lookback(s.Budget) > 0 {
+			continue // what a rolling window has spent is of many slots
+		}
+		rows := newRows()
+		_, name := place(tenant(r.Tenant), r.Key, r.Entries[i], rows)
+		at := spot{rows.keys[0], name}
+		f := floor{start: s.Start.UnixMicro(), end: end, spent: s.Spent}
+		old, ok := k.floors[at]
+		switch {
+		case !ok && m.rows >= remembered:
+			continue
+		case !ok:
+			m.rows++
+		case f.start < old.start || f.start == old.start && f.spent <= old.spent:
+			continue
+		}
+		k.floors[at] = f
+	}
+}
+
+// hold is a reservation as it was acknowledged last.
+func (m *memory) hold(t, id string) (kept, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if of := m.of[tenant(t).meta()]; of != nil {
+		k, ok := of.holds[id]
+		return k, ok
+	}
+	return kept{}, false
+}
+
+// drop forgets a reservation of which something else is true than was known.
+func (m *memory) drop(t, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if of := m.of[tenant(t).meta()]; of != nil {
+		delete(of.holds, id)
+	}
+}
+
+// amount reads digits that this package wrote.
+func amount(s string) int64 {
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return n
+}
