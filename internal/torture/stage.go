@@ -266,7 +266,7 @@ func (s *stage) flush(stop func()) error {
 // tenant's revokes and pauses: an eviction or somebody's DEL undoes an acknowledged revoke. A shared budget's: calls are
 // refused, but the next SetBudget, at the next deployment say, makes it anew with nothing spent. To be true once the
 // meta row knows which of these rows there have been.
-const noticesRows = false
+const noticesRows = true
 
 // forget deletes one row of the tenant that is being driven, as an eviction may, or another user of the server.
 func (s *stage) forget(stop func()) error {

@@ -111,7 +111,11 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 
 // control writes one row of controls and returns its version.
 func (l *Ledger) control(ctx context.Context, controls, key string, a controlArgs) (string, error) {
-	got, err := l.run(ctx, controlScript, []string{controls, key}, a)
+	beside := metaOf(controls)[:len(metaOf(controls))-1] + "none"
+	if controls == globalControls {
+		beside = registry // who says that all are stopped has to know who there is
+	}
+	got, err := l.run(ctx, controlScript, []string{controls, key, beside}, a)
 	if err != nil {
 		return "", err
 	}
@@ -121,15 +125,23 @@ func (l *Ledger) control(ctx context.Context, controls, key string, a controlArg
 	if err := got.expect("ok"); err != nil {
 		return "", err
 	}
+	if controls == globalControls && got.frozen {
+		return got.word(), errRegistry
+	}
 	return got.word(), got.err()
 }
+
+// errRegistry says that a control of every tenant may have missed some.
+var errRegistry = errors.New("redisledger: the store has lost writes to the registry of tenants or to the controls that bind all of them, so the tenants that it still knows were told and others may not have been; say Rearm(ctx, \"\") and then this again")
 
 // walkers is how many tenants are told at the same time.
 const walkers = 8
 
 func (l *Ledger) controlAll(ctx context.Context, a controlArgs) (ledger.Report, error) {
 	var err error
-	if a.Version, err = l.control(ctx, globalControls, globalControls, a); err != nil {
+	a.Version, err = l.control(ctx, globalControls, globalControls, a)
+	lost := errors.Is(err, errRegistry)
+	if err != nil && !lost {
 		return ledger.Report{}, err
 	}
 	l.memory.control("", a)
@@ -152,7 +164,11 @@ func (l *Ledger) controlAll(ctx context.Context, a controlArgs) (ledger.Report, 
 		})
 	}
 	wg.Wait()
-	return reached(tenants, errs)
+	report, err := reached(tenants, errs)
+	if lost {
+		err = errors.Join(errRegistry, err)
+	}
+	return report, err
 }
 
 // reached tells the tenants that were told from those that were not.

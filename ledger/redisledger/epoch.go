@@ -13,7 +13,7 @@ import (
 
 // How a loss is detected. Redis can lose writes that it has acknowledged: it is flushed, another database is
 // selected, a snapshot is restored under running processes, a replica is promoted that had not received them. So each
-// tenant has a meta row (watch.lua): an epoch, a sequence that every write raises, and for each process how many
+// tenant has a meta row (meta.lua): an epoch, a sequence that every write raises, and for each process how many
 // writes were its own. Every reply tells the three, and every request carries back what this process was told before
 // it sent the request. The store knows less than it has told: writes were lost, the tenant is frozen.
 //
@@ -119,6 +119,7 @@ func (w *watch) told(sent carried, got *reply) error {
 	if more.bad {
 		return errReply
 	}
+	got.frozen = strings.Contains(flags, "f")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if epoch != w.epoch {

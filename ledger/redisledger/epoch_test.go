@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -374,4 +375,65 @@ func TestIdleProcessesAreDroppedWithoutAnAlarm(t *testing.T) {
 	must(t, main.Restart())
 	pays(t, redisledger.New(rdb, nil), 5) // the sequence is higher than ever
 	frozen(t, idle)
+}
+
+// One row is lost and all else is there: somebody's DEL, an eviction. Made anew, it would have forgotten a revoke, or what
+// a team has spent.
+func TestARowThatIsMissingFreezes(t *testing.T) {
+	rdb := client(t, redistest.Start(t))
+	run := ledger.Control{Verb: ledger.Revoke, Tenant: acme, Run: "r"}
+	for name, row := range map[string]struct {
+		key   string
+		after func(l *redisledger.Ledger) error // what would make it anew
+	}{
+		"of revokes, at a reserve": {"kb:{acme}:controls", nil},
+		"of revokes, at another control": {"kb:{acme}:controls", func(l *redisledger.Ledger) error {
+			return second(l.Control(ctx, ledger.Control{Verb: ledger.Pause, Tenant: acme, Run: "other"}))
+		}},
+		"of a budget, at the next budget": {"kb:{acme}:b:team", func(l *redisledger.Ledger) error { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flush(t, rdb)
+			l := opened(t, rdb, 100)
+			must(t, second(l.Settle(ctx, admit(t, l, pay(60)), settled(60))))
+			must(t, second(l.Control(ctx, run)))
+			must(t, rdb.Del(ctx, row.key).Err())
+			stranger := made(t, rdb, nil) // knows nothing of what there was
+			if row.after != nil {
+				must(t, row.after(stranger))
+			}
+			if row.key == "kb:{acme}:b:team" {
+				denied(t, stranger.SetBudget(ctx, acme, team(100)), reason.LedgerFrozen)
+			}
+			r := pay(10)
+			r.Controls = ledger.Names("k", "a", "another", nil, "v")
+			denied(t, second(stranger.Reserve(ctx, r)), reason.LedgerFrozen)
+			must(t, second(l.Rearm(ctx, acme)))
+			denied(t, second(stranger.Reserve(ctx, pay(1))), reason.KeyRevoked)
+			r = pay(50)
+			r.Controls = ledger.Names("k", "a", "another", nil, "v")
+			denied(t, second(stranger.Reserve(ctx, r)), reason.BudgetExceeded)
+			must(t, rdb.Del(ctx, row.key).Err())
+			if row.key == "kb:{acme}:controls" { // a row that was put back is looked after again
+				denied(t, second(stranger.Reserve(ctx, pay(1))), reason.LedgerFrozen)
+			}
+		})
+	}
+}
+
+// A registry that was lost no longer knows whom a control of everything has to reach.
+func TestAControlOfAllSaysThatTheRegistryIsMissing(t *testing.T) {
+	rdb := client(t, redistest.Start(t))
+	l := opened(t, rdb, 100)
+	must(t, rdb.Del(ctx, "kb:{*}:tenants").Err())
+	_, err := l.Control(ctx, ledger.Control{Verb: ledger.Revoke, All: true})
+	if err == nil || !strings.Contains(err.Error(), "Rearm") {
+		t.Fatalf("got %v", err)
+	}
+	must(t, second(l.Rearm(ctx, "")))
+	report, err := l.Control(ctx, ledger.Control{Verb: ledger.Revoke, All: true})
+	if err != nil || len(report.Tenants) != 1 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	denied(t, second(l.Reserve(ctx, pay(1))), reason.KeyRevoked)
 }

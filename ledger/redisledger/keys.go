@@ -22,7 +22,7 @@ import (
 //	kb:{acme}:controls   hash    revokes and pauses
 //	kb:{acme}:alerts     zset    alerts that wait to be acknowledged, in order; the newest ten thousand
 //	kb:{acme}:alerttexts hash    what they say
-//	kb:{acme}:m          hash    what shows that writes were lost, see watch.lua
+//	kb:{acme}:m          hash    what shows that writes were lost, see meta.lua
 //	kb:{acme}:none       -       stands in KEYS for what a call does not need; never written
 //	kb:{*}:controls      hash    the controls that bind every tenant
 //	kb:{*}:tenants       set     the registry of tenants

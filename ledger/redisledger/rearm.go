@@ -53,8 +53,9 @@ type floorArgs struct {
 
 // rearmArgs is ARGV[1] of rearm.lua.
 type rearmArgs struct {
-	Epoch string `json:"epoch"`
-	Known string `json:"known"`
+	Epoch string   `json:"epoch"`
+	Known string   `json:"known"`
+	Rows  []string `json:"rows"` // that were put back and must not go missing again
 }
 
 // Rearm lifts the freeze of a tenant whose store has lost writes, after it has put back what this process knows of
@@ -83,12 +84,34 @@ func (l *Ledger) Rearm(ctx context.Context, tenantName string, evidence ...ledge
 		}
 	}
 	meta := metaFor(tenantName)
-	args := rearmArgs{Epoch: nonce(), Known: l.watch(meta).known()}
+	args := rearmArgs{Epoch: nonce(), Known: l.watch(meta).known(), Rows: l.lasting(tenantName)}
 	got, err := l.run(ctx, rearmScript, []string{meta}, args)
 	if err != nil {
 		return report, err
 	}
 	return report, got.expect("ok")
+}
+
+// lasting are the rows that Reassert has put back and that are never gone by right.
+func (l *Ledger) lasting(t string) []string {
+	k := l.memory.copy(metaFor(t), l.estimate())
+	list := []string{}
+	if t == "" {
+		if len(k.tenants) > 0 {
+			list = append(list, registry)
+		}
+		if len(k.controls) > 0 {
+			list = append(list, globalControls)
+		}
+		return list
+	}
+	if len(k.controls) > 0 {
+		list = append(list, tenant(t).controls())
+	}
+	for name := range k.budgets {
+		list = append(list, tenant(t).budget(name))
+	}
+	return list
 }
 
 func metaFor(t string) string {
@@ -134,7 +157,7 @@ func (l *Ledger) ensureControls(ctx context.Context, k *known, report *RearmRepo
 		if a.Key {
 			key = tenant(k.tenant).key(a.Name[len("key:"):])
 		}
-		if _, err := l.control(ctx, row, key, a); err != nil {
+		if _, err := l.control(ctx, row, key, a); err != nil && !errors.Is(err, errRegistry) {
 			return err
 		}
 		report.Controls++

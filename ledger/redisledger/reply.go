@@ -16,6 +16,7 @@ type reply struct {
 	status string
 	rest   []string
 	bad    bool // something was read that was not there
+	frozen bool // the tenant is, see watch.lua
 }
 
 // decode takes a script's answer. Anything but a flat array of strings is an error.

@@ -11,31 +11,33 @@ import (
 var files embed.FS
 
 // The scripts, one a verb. Each file's head is its contract. In a tenant whose store has lost writes the gated ones
-// are refused; the others go on, because they book what is spent already or stop somebody.
+// are refused; the others go on, because they book what is spent already or stop somebody. With lasting go the keys of
+// rows that are never gone by right: the script looks whether one that was there is missing, and those that make such
+// rows remember it.
 var (
-	reserveScript     = replicated(gated("reserve", "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put"))
-	raiseScript       = replicated(gated("raise", "books", "rolling", "cells", "record", "alert", "admit", "charge", "put"))
-	settleScript      = watched("settle", "books", "rolling", "cells", "record", "alert", "close")
-	releaseScript     = watched("release", "books", "rolling", "cells", "record", "close")
-	adjustScript      = watched("adjust", "books", "rolling", "cells", "record", "alert", "close")
-	openScript        = gated("open", "books")
-	setBudgetScript   = gated("setbudget", "books")
+	reserveScript     = replicated(gated("reserve", lasting("3"), "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put"))
+	raiseScript       = replicated(gated("raise", lasting("3"), "books", "rolling", "cells", "record", "alert", "admit", "charge", "put"))
+	settleScript      = watched("settle", nothing, "books", "rolling", "cells", "record", "alert", "close")
+	releaseScript     = watched("release", nothing, "books", "rolling", "cells", "record", "close")
+	adjustScript      = watched("adjust", nothing, "books", "rolling", "cells", "record", "alert", "close")
+	openScript        = gated("open", makes("2"), "books")
+	setBudgetScript   = gated("setbudget", makes("1"), "books")
 	balanceScript     = plain("balance", "books", "rolling", "cells", "record")
 	statesScript      = plain("states", "books", "rolling", "cells", "record")
 	overdueScript     = plain("overdue", "books")
-	controlScript     = replicated(watched("control", "books"))
-	registerScript    = gated("register", "books", "record")
+	controlScript     = replicated(watched("control", makes("1, 3"), "books"))
+	registerScript    = gated("register", makes("1, 2"), "books", "record")
 	alertsScript      = plain("alerts", "books")
-	acknowledgeScript = watched("acknowledge", "books")
+	acknowledgeScript = watched("acknowledge", nothing, "books")
 	permitScript      = plain("permit", "books")
 	checkScript       = plain("check", "books")
 
 	// What a re-arm puts back is put back while the tenant is frozen.
-	ensureScript      = watched("ensure", "books", "rolling", "cells", "record", "put")
-	floorScript       = watched("floor", "books", "rolling", "cells", "record", "put")
-	openAgainScript   = watched("open", "books")
-	budgetAgainScript = watched("setbudget", "books")
-	registerAgain     = watched("register", "books", "record")
+	ensureScript      = watched("ensure", nothing, "books", "rolling", "cells", "record", "put")
+	floorScript       = watched("floor", nothing, "books", "rolling", "cells", "record", "put")
+	openAgainScript   = watched("open", makes("2"), "books")
+	budgetAgainScript = watched("setbudget", makes("1"), "books")
+	registerAgain     = watched("register", makes("1, 2"), "books", "record")
 	rearmScript       = plain("rearm", "books")
 )
 
@@ -57,14 +59,24 @@ func plain(verb string, shared ...string) script {
 	return script{redis.NewScript(flags + sources(shared) + body), false, false}
 }
 
-func watched(verb string, shared ...string) script { return surrounded(verb, shared, "false") }
+// A guard is arguments of watched in watch.lua: which of KEYS last, and whether the script makes them.
+type guard string
 
-func gated(verb string, shared ...string) script { return surrounded(verb, shared, "true") }
+const nothing guard = "{}, false"
 
-func surrounded(verb string, shared []string, gated string) script {
+func lasting(keys string) guard { return guard("{ " + keys + " }, false") }
+func makes(keys string) guard   { return guard("{ " + keys + " }, true") }
+
+func watched(verb string, g guard, shared ...string) script {
+	return surrounded(verb, shared, "false", g)
+}
+
+func gated(verb string, g guard, shared ...string) script { return surrounded(verb, shared, "true", g) }
+
+func surrounded(verb string, shared []string, gated string, g guard) script {
 	flags, body := text(verb)
-	return script{redis.NewScript(flags + sources(append(shared, "watch")) +
-		"local function verb()\n" + body + "end\nreturn watched(" + gated + ", verb)\n"), true, false}
+	return script{redis.NewScript(flags + sources(append(shared, "meta", "watch")) +
+		"local function verb()\n" + body + "end\nreturn watched(" + gated + ", verb, " + string(g) + ")\n"), true, false}
 }
 
 // text is a verb's file. The first line, which tells Redis the script's flags, stays first: without it settle would

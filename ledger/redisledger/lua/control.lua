@@ -3,6 +3,7 @@
 -- out of memory.
 --
 -- KEYS[1] → the controls, of the tenant or global   KEYS[2] → the key's row, where a key is selected
+-- KEYS[3] → the registry, for a global one: looked at by watch.lua
 -- ARGV[1] → JSON, type controlArgs in control.go
 --
 -- Returns ok VERSION

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Rearm starts a new epoch and lifts the freeze. Processes that know an earlier epoch take over the new one.
 --
--- KEYS[1] → the meta row, see watch.lua
+-- KEYS[1] → the meta row, see meta.lua
 -- ARGV[1] → JSON, type rearmArgs in rearm.go
 --
 -- Returns ok
@@ -11,4 +11,5 @@ local seq = str(int(m[2] or '0') + 1)
 local past = q.known .. ' ' .. (m[1] or '') .. ' ' .. (m[4] or '') .. ' ' .. (m[3] or '')
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'epoch', q.epoch, 'seq', seq, 'past', string.sub(past, 1, 4096))
+for _, row in ipairs(q.rows) do redis.call('HSET', KEYS[1], 'r:' .. row, '1') end
 return { 'ok' }

@@ -1,9 +1,6 @@
 -- What surrounds each verb that writes: has the store lost what it had acknowledged? Put before the verb by Go
 -- (scripts.go), which makes the verb's text a function and ends the script with its call through watched.
 --
--- KEYS[#KEYS] → the meta row: epoch, a random word · seq, raised by every write · frozen, why · met, the epochs of those
---               that found it out · past, the epochs that re-arms have ended · p:NAME, how many writes are of that
---               process and the seq of its newest · floor, the newest seq of a p: that was dropped
 -- ARGV[2…7]   → what the process knew when it sent this: its name, the epoch (empty: none), the highest seq and count of
 --               its own writes that it was told, the seq of its newest write, whether it has proof of a loss
 -- ARGV[8]     → a random word, in case that there is no epoch yet
@@ -12,24 +9,10 @@
 -- the process, f that the tenant is frozen, e that a re-arm has ended its epoch, and d that its p: was dropped: then
 -- the process takes a new name.
 -- A reply ok counts as a write. No other may have written.
-local meta = redis.call('HMGET', KEYS[#KEYS], 'epoch', 'seq', 'frozen', 'floor', 'p:' .. ARGV[2], 'met')
 
--- lossy says that the store has ever lost something here.
-local function lossy() return meta[3] or redis.call('HEXISTS', KEYS[#KEYS], 'past') == 1 end
-
--- room drops the older half of 512 processes.
-local function room()
-  if redis.call('HLEN', KEYS[#KEYS]) < 512 then return end
-  local fields, list = redis.call('HGETALL', KEYS[#KEYS]), {}
-  for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 2) == 'p:' then list[#list + 1] = { fields[i], int(string.match(fields[i + 1], ' (%d+)$')) } end
-  end
-  table.sort(list, function(a, b) return a[2] < b[2] end)
-  for i = 1, math.floor(#list / 2) do redis.call('HDEL', KEYS[#KEYS], list[i][1]) end
-  redis.call('HSET', KEYS[#KEYS], 'floor', str(list[math.floor(#list / 2)][2]))
-end
-
-local function watched(gated, verb)
+-- watched carries out a verb. lasting are those of KEYS that are never gone by right, and makes says that the verb makes
+-- them.
+local function watched(gated, verb, lasting, makes)
   local epoch, seq, count, last = meta[1] or '', int(meta[2] or '0'), string.match(meta[5] or '0 0', '^(%d+) (%d+)$')
   count, last = int(count), int(last)
   local dropped = not meta[5] and ARGV[5] ~= '0' and int(ARGV[6]) <= int(meta[4] or '0')
@@ -40,6 +23,11 @@ local function watched(gated, verb)
   elseif ARGV[3] ~= '' then
     lost = ARGV[7] == '1' and 'a number was given twice' or seq < int(ARGV[4]) and 'the sequence went back'
       or not dropped and count < int(ARGV[5]) and 'writes of one process are missing'
+  end
+  local missing = gone(lasting)
+  if missing and not meta[3] then
+    meta[3] = 'a row is missing'
+    redis.call('HSET', KEYS[#KEYS], 'frozen', meta[3])
   end
   if lost and not (meta[3] and string.find(meta[6] or '', ARGV[3], 1, true)) then
     meta[3] = meta[3] or lost
@@ -53,6 +41,9 @@ local function watched(gated, verb)
     if epoch == '' and not meta[3] then epoch = ARGV[8] end
     redis.call('HSET', KEYS[#KEYS], 'seq', str(seq), 'epoch', epoch)
     if not dropped then redis.call('HSET', KEYS[#KEYS], 'p:' .. ARGV[2], str(count) .. ' ' .. str(last)) end
+    for _, i in ipairs(makes and lasting or {}) do
+      if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('HSET', KEYS[#KEYS], 'r:' .. KEYS[i], '1') end
+    end
   end
   if meta[3] then flags = flags .. 'f' end
   for _, v in ipairs({ epoch, str(seq), str(count), str(last), flags }) do reply[#reply + 1] = v end
