@@ -390,10 +390,12 @@ func TestAnEmptiedStoreDenies(t *testing.T) {
 	must(t, rdb.Del(ctx, "kb:{acme}:b:team").Err())
 	_, err = l.Reserve(ctx, pay(60)) // l remembers the budget; the store does not
 	denied(t, err, reason.BudgetMissing)
-	must(t, made(t, rdb, nil).SetBudget(ctx, acme, team(50))) // another process makes it again
-	_, err = l.Reserve(ctx, pay(60))
+	denied(t, made(t, rdb, nil).SetBudget(ctx, acme, team(50)), reason.LedgerFrozen) // made anew it would have spent nothing
+	must(t, second(l.Rearm(ctx, acme)))
+	stands(t, l, 0, 10)
+	_, err = l.Reserve(ctx, pay(41))
 	denied(t, err, reason.BudgetExceeded)
-	admit(t, l, pay(50))
+	admit(t, l, pay(40))
 }
 
 func TestTwoProcessesRacingOnOneBudgetAreExact(t *testing.T) {
