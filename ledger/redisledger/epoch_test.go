@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/internal/redistest"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/ledger/redisledger"
@@ -436,4 +437,38 @@ func TestAControlOfAllSaysThatTheRegistryIsMissing(t *testing.T) {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	denied(t, second(l.Reserve(ctx, pay(1))), reason.KeyRevoked)
+}
+
+// While a shared budget's row is missing nothing can be booked in it, so a settlement is an error and the reservation stays
+// open; what is put back counts it, in a rolling window too.
+func TestASettlementIntoAMissingRowIsNotLost(t *testing.T) {
+	rdb := client(t, redistest.Start(t))
+	l := opened(t, rdb, 100)
+	hour := team(100)
+	hour.Name, hour.Window = "hour", cost.Rolling(time.Hour)
+	must(t, l.SetBudget(ctx, acme, hour))
+	both := func(n int64) ledger.Request {
+		r := pay(n)
+		r.Budgets = append(r.Budgets, ledger.Budget{Name: "hour", Shared: true, Limit: ledger.NoLimit})
+		return r
+	}
+	must(t, second(l.Settle(ctx, admit(t, l, both(60)), settled(60))))
+	h := admit(t, l, both(10))
+	must(t, rdb.Del(ctx, "kb:{acme}:b:team", "kb:{acme}:b:hour").Err())
+	if _, err := l.Settle(ctx, h, settled(8)); err == nil {
+		t.Fatal("it was booked nowhere")
+	}
+	if found, err := l.Find(ctx, acme, h.ID); err != nil || found.Phase != ledger.InFlight {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	denied(t, l.SetBudget(ctx, acme, team(100)), reason.LedgerFrozen)
+	must(t, second(l.Rearm(ctx, acme)))
+	stands(t, l, 60, 10)
+	must(t, second(l.Settle(ctx, h, settled(8))))
+	stands(t, l, 68, 0)
+	denied(t, second(l.Reserve(ctx, both(33))), reason.BudgetExceeded)
+	r := both(33)
+	r.Budgets = r.Budgets[2:] // the hour alone
+	denied(t, second(l.Reserve(ctx, r)), reason.BudgetExceeded)
+	admit(t, l, both(30))
 }

@@ -32,7 +32,8 @@ type known struct {
 	budgets  map[string]spec
 	holds    map[string]kept
 	floors   map[spot]floor
-	tenants  map[string]bool // global: that were registered
+	tenants  map[string]bool   // global: that were registered
+	alone    map[string]string // in a copy: rows that were lost while all else stayed
 }
 
 // kept is a reservation as it was acknowledged last.
@@ -51,8 +52,8 @@ func (k kept) current(now time.Time) bool {
 // spot is where a budget is counted.
 type spot struct{ row, name string }
 
-// floor is what the newest window that was seen had spent.
-type floor struct{ start, end, spent int64 }
+// floor is what the newest window that was seen had spent, and held when that was told.
+type floor struct{ start, end, spent, held, back int64 }
 
 // tenant is the entry of a tenant. mu is held.
 func (m *memory) tenant(meta, name string) *known {
@@ -162,24 +163,26 @@ func (m *memory) keep(r record, states []ledger.State, now time.Time) {
 
 func (m *memory) see(k *known, r record, states []ledger.State) {
 	for i, s := range states {
-		_, end, err := ledger.Window(s.Budget, s.Start)
-		if err != nil || ledger.Lookback(s.Budget) > 0 {
-			continue // what a rolling window has spent is of many slots
+		back := ledger.Lookback(s.Budget)
+		at := s.Start.Add(time.Duration(back) * time.Microsecond) // of a rolling window the newest slot
+		_, end, err := ledger.Window(s.Budget, at)
+		if err != nil {
+			continue
 		}
 		rows := newRows()
 		_, name := place(tenant(r.Tenant), r.Key, r.Entries[i], rows)
-		at := spot{rows.keys[0], name}
-		f := floor{start: s.Start.UnixMicro(), end: end, spent: s.Spent}
-		old, ok := k.floors[at]
+		where := spot{rows.keys[0], name}
+		f := floor{start: at.UnixMicro(), end: end, spent: s.Spent, held: s.Held, back: back}
+		old, ok := k.floors[where]
 		switch {
 		case !ok && m.rows >= remembered:
 			continue
 		case !ok:
 			m.rows++
-		case f.start < old.start || f.start == old.start && f.spent <= old.spent:
+		case f.start < old.start || f.start == old.start && f.spent < old.spent:
 			continue
 		}
-		k.floors[at] = f
+		k.floors[where] = f
 	}
 }
 

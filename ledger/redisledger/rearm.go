@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
 )
@@ -49,6 +51,8 @@ type floorArgs struct {
 	Stop  string `json:"stop"`
 	Back  string `json:"back"`
 	Spent string `json:"spent"`
+	Held  string `json:"held"`
+	Alone string `json:"alone"` // not empty: the row was lost while all else stayed, and is new
 }
 
 // rearmArgs is ARGV[1] of rearm.lua.
@@ -190,9 +194,23 @@ func (l *Ledger) ensureKeys(ctx context.Context, k *known, report *RearmReport) 
 	return nil
 }
 
+// missingRow is why a tenant is frozen of which one row was lost, see watch.lua.
+const missingRow = "a row is missing"
+
 // ensureBudgets sends each revision again, which changes nothing where it is there or was replaced. Where it was lost
 // and another has been made since, the lower limit stands.
 func (l *Ledger) ensureBudgets(ctx context.Context, k *known, report *RearmReport) error {
+	why, err := within(ctx, l.timeout, func(ctx context.Context) (string, error) {
+		why, err := l.rdb.HGet(ctx, tenant(k.tenant).meta(), "frozen").Result()
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		return why, err
+	})
+	if err != nil {
+		return err
+	}
+	rowMissing := why == missingRow
 	for name, s := range k.budgets {
 		there, err := l.load(ctx, k.tenant, []string{name})
 		if err != nil {
@@ -208,6 +226,9 @@ func (l *Ledger) ensureBudgets(ctx context.Context, k *known, report *RearmRepor
 		key := tenant(k.tenant).budget(name)
 		if _, err := l.run(ctx, budgetAgainScript, []string{key}, budgetArgs{Spec: encode(s.Budget), Limit: digits(limit), Rev: s.rev}); err != nil {
 			return err
+		}
+		if there[0].rev == "" && rowMissing {
+			k.alone[key] = "1"
 		}
 		l.specs.Delete(key)
 		report.Budgets++
@@ -259,7 +280,9 @@ func (l *Ledger) ensure(ctx context.Context, k kept, report *RearmReport) error 
 
 func (l *Ledger) ensureFloors(ctx context.Context, k *known, report *RearmReport) error {
 	for at, f := range k.floors {
-		a := floorArgs{Name: at.name, Start: digits(f.start), Stop: digits(f.end), Back: "0", Spent: digits(f.spent)}
+		a := floorArgs{
+			Name: at.name, Start: digits(f.start), Stop: digits(f.end), Back: digits(f.back), Spent: digits(f.spent), Held: digits(f.held), Alone: k.alone[at.row],
+		}
 		got, err := l.run(ctx, floorScript, []string{at.row}, a)
 		if err != nil {
 			return err
@@ -456,7 +479,7 @@ func (m *memory) copy(meta string, now time.Time) *known {
 		return &known{}
 	}
 	c := &known{tenant: k.tenant, controls: slices.Clone(k.controls), keys: map[string]time.Time{}, budgets: maps.Clone(k.budgets),
-		holds: map[string]kept{}, floors: maps.Clone(k.floors), tenants: maps.Clone(k.tenants)}
+		holds: map[string]kept{}, floors: maps.Clone(k.floors), tenants: maps.Clone(k.tenants), alone: map[string]string{}}
 	for id, expires := range k.keys {
 		if expires.UnixMicro() <= 0 || now.Before(expires.Add(keepClaimed)) {
 			c.keys[id] = expires
