@@ -49,11 +49,13 @@ type Ledger interface {
 	// Balance returns the state of each of budgets, as Reserve would see it now, for the given key.
 	Balance(ctx context.Context, tenant, key string, budgets []Budget) ([]State, error)
 
-	// Reserve admits a call and holds its lines, in one atomic step, or returns a *Denied.
+	// Reserve admits a call and holds its lines, in one atomic step, or returns a *Denied. The same request again, with
+	// the same nonce, is answered with the hold that it has got; its States may be those of then or of now.
 	Reserve(ctx context.Context, r Request) (Hold, error)
 
 	// Raise adds lines to a hold that is in flight, as Reserve would: all or nothing, against the current
-	// limits. A *Denied leaves the hold as it was. The returned Hold replaces h.
+	// limits. A *Denied leaves the hold as it was. The returned Hold replaces h. r is of the key, and carries the nonce,
+	// that the hold was reserved with.
 	Raise(ctx context.Context, h Hold, r Request) (Hold, error)
 
 	// Settle books the outcome of a call. It never refuses for lack of budget. Settling a settled hold with the

@@ -3,6 +3,8 @@ package ledgertest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -803,4 +805,15 @@ func (m lists) InDoubt(ctx context.Context, tenant string) ([]ledger.Hold, error
 	m.clock.Add(365 * 24 * time.Hour)
 	defer m.clock.Set(now)
 	return m.base.InDoubt(ctx, tenant)
+}
+
+// docs/ledger.md says how many broken ledgers there are.
+func TestThePageOnLedgersCountsTheMutants(t *testing.T) {
+	page, err := os.ReadFile("../../docs/ledger.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("tried by %d ledgers that are broken on purpose", len(mutants)); !strings.Contains(string(page), want) {
+		t.Errorf("it does not say %q", want)
+	}
 }
