@@ -8,10 +8,15 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// settleOutflow reads an object that moves its amount out at once: a refund, a transfer, a payout. spent tells
-// for each documented status whether the money counts as gone; a status that is not there is an error. A nil
-// spent belongs to objects without a status, which exist only when the money has moved.
+// settleOutflow is settleMoved of money that goes out: a refund, a transfer, a payout.
 func settleOutflow(kind string, spent map[string]bool) func(*vendors.Call, vendors.Bound, *vendors.Reply) (vendors.Settlement, error) {
+	return settleMoved(cost.Outflow, kind, spent)
+}
+
+// settleMoved reads an object that moves its amount at once. spent tells for each documented status whether the money
+// counts as gone; a status that is not there is an error. A nil spent belongs to objects without a status, which exist
+// only when the money has moved.
+func settleMoved(meter cost.Meter, kind string, spent map[string]bool) func(*vendors.Call, vendors.Bound, *vendors.Reply) (vendors.Settlement, error) {
 	return func(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
 		o := readReply(r, kind)
 		id, m := o.text("id"), money{o.amount("amount"), o.currency()}
@@ -31,7 +36,7 @@ func settleOutflow(kind string, spent map[string]bool) func(*vendors.Call, vendo
 			m.minor = 0
 		}
 		s := vendors.Settlement{Objects: ids(id, o.maybe("charge"), o.maybe("payment_intent")), Again: again}
-		return settled(s, b, cost.Outflow, m, money{currency: m.currency})
+		return settled(s, b, meter, m, money{currency: m.currency})
 	}
 }
 

@@ -85,6 +85,25 @@ func (o *reader) truth(name string) bool {
 	return b
 }
 
+// isTrue reports whether a field is true; absent or null it is not.
+func (o *reader) isTrue(name string) bool { return o.has(name) && o.truth(name) }
+
+// signed is a field that has to be a whole number, below zero or not, whose size is within [cost.Max].
+func (o *reader) signed(name string) int64 {
+	v, _ := vendors.Member(o.tree, name)
+	n, ok := v.(json.Number)
+	size, below := strings.CutPrefix(n.String(), "-")
+	minor, err := cost.ParseCount(size)
+	if !ok || err != nil {
+		o.fail(name, "a whole number of minor units")
+		return 0
+	}
+	if below {
+		return -minor
+	}
+	return minor
+}
+
 // amount is a field that has to be a whole number in 0..[cost.Max].
 func (o *reader) amount(name string) int64 {
 	v, _ := vendors.Member(o.tree, name)

@@ -103,8 +103,8 @@ func readMessage(t testing.TB, text string) (first string, headers http.Header, 
 func vectors(t testing.TB) []vector {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 60 {
-		t.Fatalf("found %d vectors, want at least 60 (%v)", len(files), err)
+	if err != nil || len(files) < 350 {
+		t.Fatalf("found %d vectors, want at least 350 (%v)", len(files), err)
 	}
 	all := make([]vector, len(files))
 	for i, file := range files {

@@ -1,0 +1,174 @@
+package kbstripe_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// A priced is a vector whose call went through, as far as its bound.
+type priced struct {
+	vector
+	call  *vendors.Call
+	bound vendors.Bound
+}
+
+// pricedVectors are the vectors that have a reply to settle by, with the ceiling of the policy's rule where the bound
+// is unknown, as the brake reserves it.
+func pricedVectors(t *testing.T) (all []priced) {
+	t.Helper()
+	tab := table(t)
+	for _, v := range vectors(t) {
+		_, c, err := tab.Identify(v.call, v.body)
+		if err != nil || v.reply == nil || !c.Operation.Class.Paid() {
+			continue
+		}
+		b, err := v.bound(c, map[string]string{})
+		if err != nil {
+			continue
+		}
+		if b.Kind == vendors.Unknown {
+			if v.want["ceiling"] == "" {
+				continue // it would not be forwarded
+			}
+			b.Kind, b.Lines = vendors.AtMost, []cost.Line{readLine(v.want["ceiling"])}
+		}
+		all = append(all, priced{v, c, b})
+	}
+	if len(all) < 150 {
+		t.Fatalf("found %d vectors that settle", len(all))
+	}
+	return all
+}
+
+// settles is what a reply books and holds, as the brake settles it; ok is false where the hold stays as it is.
+func (p priced) settles(r *vendors.Reply) (s vendors.Settlement, ok bool) {
+	switch p.call.Operation.Outcome(p.call, r) {
+	case vendors.OutcomeUnknown:
+		return s, false
+	case vendors.NotExecuted:
+		return s, true
+	}
+	if p.call.Operation.Settle == nil {
+		return vendors.Settlement{Actual: p.bound.Lines}, true
+	}
+	s, err := p.call.Operation.Settle(p.call, p.bound, r)
+	return s, err == nil
+}
+
+func total(lines ...[]cost.Line) (sum int64) {
+	for _, ls := range lines {
+		for _, l := range ls {
+			sum += l.Amount
+		}
+	}
+	return sum
+}
+
+// What a reply books and holds is within the bound, on its meter and in its currency, unless the vector is about
+// Stripe taking more than it may.
+func TestBoundsHold(t *testing.T) {
+	for _, p := range pricedVectors(t) {
+		s, ok := p.settles(p.reply)
+		above := strings.Contains(p.name, "above") || strings.HasSuffix(p.name, "-more")
+		if !ok || above {
+			if ok && total(s.Actual, s.Held) <= total(p.bound.Lines) {
+				t.Errorf("%s is said to be above its bound, and is not", p.name)
+			}
+			continue
+		}
+		if got, most := total(s.Actual, s.Held), total(p.bound.Lines); got > most {
+			t.Errorf("%s: %d is booked and held of %d", p.name, got, most)
+		}
+		for _, l := range append(s.Actual, s.Held...) {
+			if b := p.bound.Lines[0]; l.Meter != b.Meter || l.Currency != b.Currency {
+				t.Errorf("%s: %v is booked or held of a bound of %v", p.name, l, b)
+			}
+		}
+	}
+}
+
+// A reply that cannot be read, whatever its status, never settles below the bound: a page of a proxy in between, a body
+// cut short, an object without its amounts.
+func TestUnreadableRepliesKeepTheBound(t *testing.T) {
+	for _, p := range pricedVectors(t) {
+		cut := p.reply.Body[:len(p.reply.Body)/2]
+		for _, body := range [][]byte{nil, []byte("<html>Bad gateway</html>"), cut, []byte(`[]`), []byte(`"x"`), []byte(`{"object":"x"}`), []byte(`{"error":"x"}`)} {
+			for _, status := range []int{200, 201, 302, 400, 401, 402, 403, 404, 409, 424, 429, 500, 502, 503, 504} {
+				r := &vendors.Reply{Status: status, Header: p.reply.Header, Body: body}
+				if s, ok := p.settles(r); ok && total(s.Actual, s.Held) < total(p.bound.Lines) {
+					t.Errorf("%s: status %d with %q settles at %d of %d", p.name, status, body, total(s.Actual, s.Held), total(p.bound.Lines))
+				}
+			}
+		}
+	}
+}
+
+// Of a reply that is read, the amounts are: with one of another form in its place it is not read.
+func TestAmountsAreReadAndNotGuessed(t *testing.T) {
+	for _, p := range pricedVectors(t) {
+		s, ok := p.settles(p.reply)
+		if !ok || p.call.Operation.Settle == nil || total(s.Actual, s.Held) == 0 {
+			continue
+		}
+		for _, field := range []string{"amount", "value", "amount_received", "amount_paid", "amount_remaining", "amount_total", "amount_due", "amount_captured", "amount_capturable"} {
+			for _, other := range []string{"null", `"1"`, "-1", "1.5", "1e9", "{}"} {
+				body, found := replaceField(p.reply.Body, field, other)
+				if !found {
+					continue
+				}
+				r := &vendors.Reply{Status: p.reply.Status, Header: p.reply.Header, Body: body}
+				if s, ok := p.settles(r); ok && total(s.Actual, s.Held) < total(p.bound.Lines) && total(s.Actual, s.Held) < total2(p) {
+					t.Errorf("%s: %s is %s, and it settles at %d", p.name, field, other, total(s.Actual, s.Held))
+				}
+			}
+		}
+	}
+}
+
+// total2 is what the vector's own reply books and holds.
+func total2(p priced) int64 {
+	s, _ := p.settles(p.reply)
+	return total(s.Actual, s.Held)
+}
+
+func replaceField(body []byte, field, value string) ([]byte, bool) {
+	name := []byte(`"` + field + `": `)
+	i := bytes.Index(body, name)
+	if i < 0 {
+		return nil, false
+	}
+	rest := body[i+len(name):]
+	end := bytes.IndexAny(rest, ",}")
+	if end < 0 {
+		return nil, false
+	}
+	return bytes.Join([][]byte{body[:i+len(name)], []byte(value), rest[end:]}, nil), true
+}
+
+// Every refusal of Stripe's own proves what the documentation says it proves, on every operation that costs.
+func TestOutcomes(t *testing.T) {
+	const refusal = `{"error":{"type":"invalid_request_error","message":"x"}}`
+	for _, op := range table(t).Operations() {
+		if !op.Class.Paid() || op.HardDeny != "" {
+			continue
+		}
+		for status, want := range map[int]vendors.Outcome{
+			400: vendors.NotExecuted, 401: vendors.NotExecuted, 403: vendors.NotExecuted, 404: vendors.NotExecuted, 429: vendors.NotExecuted,
+			409: vendors.OutcomeUnknown, 424: vendors.OutcomeUnknown, 500: vendors.OutcomeUnknown, 502: vendors.OutcomeUnknown, 503: vendors.OutcomeUnknown, 504: vendors.OutcomeUnknown,
+			302: vendors.OutcomeUnknown, 418: vendors.OutcomeUnknown,
+		} {
+			r := &vendors.Reply{Status: status, Header: map[string][]string{}, Body: []byte(refusal)}
+			if got := op.Outcome(&vendors.Call{Operation: op}, r); got != want {
+				t.Errorf("%s: status %d is %s, want %s", op.Name, status, got, want)
+			}
+			r.Body = []byte("<html>")
+			if got := op.Outcome(&vendors.Call{Operation: op}, r); got != vendors.OutcomeUnknown {
+				t.Errorf("%s: status %d with a page is %s", op.Name, status, got)
+			}
+		}
+	}
+}
