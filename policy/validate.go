@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/internal/document"
 )
 
 // Validate reports every mistake in p, each with the path of its field, in the order of the fields; nil when
@@ -25,22 +26,13 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
-// A fault is one mistake and where it is.
-type fault struct {
-	path string // "allow[2].max_per_call"
-	err  error
-}
-
-func (f *fault) Error() string { return f.path + ": " + strings.TrimPrefix(f.err.Error(), "cost: ") }
-func (f *fault) Unwrap() error { return f.err }
-
 // faults collects what is wrong.
-type faults []*fault
+type faults []*document.Fault
 
 // add keeps err, unless it is nil.
 func (f *faults) add(path string, err error) {
 	if err != nil {
-		*f = append(*f, &fault{path, err})
+		*f = append(*f, &document.Fault{Path: path, Err: err})
 	}
 }
 
@@ -68,28 +60,18 @@ func (r Rule) check(f *faults, path string) {
 		f.addf(path+".ceiling", "a ceiling of nothing would reserve nothing for a call that costs something; leave it out to deny such calls")
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
-		at := path + ".params" + member(name)
+		at := path + ".params" + document.Member(name)
 		f.add(at, paramName(name))
 		r.Params[name].check(f, at)
 	}
 	notEmpty(f, path+".countries", r.Countries)
 	for i, c := range r.Countries {
-		f.add(element(path+".countries", i), country(c))
+		f.add(document.Element(path+".countries", i), country(c))
 	}
 	notEmpty(f, path+".recipients", r.Recipients)
 	for i, to := range r.Recipients {
-		f.add(element(path+".recipients", i), recipient(to))
+		f.add(document.Element(path+".recipients", i), recipient(to))
 	}
-}
-
-func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-// member is the part of a path that names a map's entry.
-func member(name string) string {
-	if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == "" {
-		return "." + name
-	}
-	return "[" + strconv.Quote(name) + "]"
 }
 
 // notEmpty refuses a list that is there and empty: a reader takes it for "nobody", and Decide would take it for
@@ -196,7 +178,7 @@ func (m Match) check(f *faults, path string) {
 	}
 	notEmpty(f, path+".one_of", m.OneOf)
 	for i, v := range m.OneOf {
-		f.add(element(path+".one_of", i), m.text(v))
+		f.add(document.Element(path+".one_of", i), m.text(v))
 	}
 	f.add(path+".prefix", undamaged(m.Prefix))
 	f.add(path+".max", m.checkMax())
@@ -264,7 +246,7 @@ func (b Budget) check(f *faults, path string) {
 	}
 	notEmpty(f, path+".alert_at", b.AlertAt)
 	for i, p := range b.AlertAt {
-		if at := element(path+".alert_at", i); p.percent() == 0 {
+		if at := document.Element(path+".alert_at", i); p.percent() == 0 {
 			f.addf(at, "%q is not a share of the limit from \"1%%\" to \"100%%\"", string(p))
 		} else if slices.Contains(b.AlertAt[:i], p) {
 			f.addf(at, "%q stands twice", string(p))
@@ -272,7 +254,7 @@ func (b Budget) check(f *faults, path string) {
 	}
 	notEmpty(f, path+".only", b.Only)
 	for i, p := range b.Only {
-		f.add(element(path+".only", i), operation(p))
+		f.add(document.Element(path+".only", i), operation(p))
 	}
 }
 
@@ -326,7 +308,7 @@ func (b Budget) checkMeter() error {
 // checkTwin refuses a budget that cannot be told from an earlier one: a scope drawn on twice would be charged
 // twice, and two of one name leave the reader of a denial guessing.
 func (b Budget) checkTwin(f *faults, i int, all []Budget) {
-	path := element("budgets", i)
+	path := document.Element("budgets", i)
 	for j, other := range all[:i] {
 		switch {
 		case b.Scope != "" && b.Scope == other.Scope:

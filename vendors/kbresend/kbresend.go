@@ -51,7 +51,7 @@ func (p Plan) price() (string, error) {
 	case "", Pro, Scale:
 		return DefaultPricePerRecipient, nil
 	}
-	return "", fmt.Errorf("Options.Plan of kbresend is %q; it is free, pro or scale", string(p))
+	return "", fmt.Errorf("kbresend: Options.Plan is %q; it is free, pro or scale", string(p))
 }
 
 // Options change the defaults. A nil *Options means all of them. What cannot be read in one is an error where the

@@ -49,7 +49,7 @@ func newTariff(o Options) (t tariff) {
 func price(option, decimal string) (int64, error) {
 	n, err := cost.ParseDecimal(decimal)
 	if err != nil {
-		err = fmt.Errorf("Options.%s of kbresend cannot be read: %w", option, err)
+		err = fmt.Errorf("kbresend: Options.%s cannot be read: %w", option, err)
 	}
 	return n, err
 }

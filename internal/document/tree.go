@@ -1,4 +1,7 @@
-package policy
+// Package document reads a file of JSON or of YAML into Go structs, strictly: a field that is not known or stands twice,
+// a value of another type, null, and whatever readers of YAML disagree about are errors, each with its line, column and
+// field. Policies and rule files are read with it.
+package document
 
 import (
 	"bytes"
