@@ -60,6 +60,7 @@ var walls = []wall{
 
 	{"internal/document", nil, yaml},
 	{"internal/token", nil, nil},
+	{"internal/twiliocatalogue", nil, nil},
 	{"internal/flight", []string{"ledger"}, nil},
 	{"internal/fakevendor", nil, nil}, // the oracle: it must not share our mistakes
 	{"internal/respproxy", nil, nil},  // for tests: what it does to the ledger must not depend on it

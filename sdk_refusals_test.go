@@ -112,7 +112,9 @@ func refusalRows(t *testing.T) []refusalRow {
 			by: onTheWay(func(r *http.Request) { r.URL.Host, r.Host = "status."+r.URL.Host, "" }),
 			own: map[string]provocation{
 				twilioGo: callsInstead(func(hc *http.Client, token string) error {
-					_, err := twilioSDK(hc, twilioAccount, twilioAccount, token).LookupsV2.FetchPhoneNumber("+14155550100", nil)
+					c := twilioSDK(hc, twilioAccount, twilioAccount, token)
+					c.SetRegion("nowhere")
+					_, err := c.LookupsV2.FetchPhoneNumber("+14155550100", nil)
 					return err
 				}),
 			},

@@ -14,11 +14,12 @@ import (
 
 // A Table is a checked set of vendors. It finds the operation of a request and refuses everything else.
 type Table struct {
-	hosts map[string]*Vendor
-	rows  []*Operation
-	names map[string]*Operation
-	paths map[string]string // method, host and path of every row → its name
-	at    map[place][]row
+	hosts   map[string]*Vendor
+	vendors []*Vendor
+	rows    []*Operation
+	names   map[string]*Operation
+	paths   map[string]string // method, host and path of every row → its name
+	at      map[place][]row
 }
 
 type row struct {
@@ -46,6 +47,7 @@ func NewTable(vs []Vendor) (*Table, error) {
 			return nil, fmt.Errorf("vendors: vendor %q is registered twice", v.Name)
 		}
 		seen[v.Name] = true
+		t.vendors = append(t.vendors, v)
 		if err := v.check(); err != nil {
 			return nil, fmt.Errorf("vendors: vendor %q: %w", v.Name, err)
 		}
@@ -139,7 +141,26 @@ func (op *Operation) check(vendor string) error {
 }
 
 // Vendor returns the vendor that owns host, or nil.
-func (t *Table) Vendor(host string) *Vendor { return t.hosts[host] }
+func (t *Table) Vendor(host string) *Vendor {
+	v, _ := t.serves(host)
+	return v
+}
+
+// serves finds the vendor of host, and the host under which its rows stand.
+func (t *Table) serves(host string) (*Vendor, string) {
+	if v := t.hosts[host]; v != nil {
+		return v, host
+	}
+	for _, v := range t.vendors {
+		if v.HostOf == nil {
+			continue
+		}
+		if listed := v.HostOf(host); t.hosts[listed] == v {
+			return v, listed
+		}
+	}
+	return nil, ""
+}
 
 // Lookup returns the first row of that name, or nil.
 func (t *Table) Lookup(operation string) *Operation { return t.names[operation] }
@@ -175,11 +196,14 @@ func (t *Table) Name(req *http.Request) (*Vendor, *Call, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	v := t.hosts[host]
+	v, listed := t.serves(host)
 	if v == nil {
 		return nil, nil, Refuse(reason.HostUnknown, "no registered vendor serves this host; register its vendor or fix the URL")
 	}
-	c, err := t.name(v, host, req)
+	c, err := t.name(v, listed, req)
+	if c != nil {
+		c.Host = host
+	}
 	return v, c, err
 }
 

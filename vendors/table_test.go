@@ -381,3 +381,35 @@ func TestAnEmptyAccountHasAHint(t *testing.T) {
 		t.Errorf("%v does not say how to mend it", err)
 	}
 }
+
+// A host that the vendor knows as another name of one in its catalogue is that one, and the call goes where it was
+// sent. A vendor can only speak for hosts of its own.
+func TestOtherNamesOfAHost(t *testing.T) {
+	v := acme()
+	v.HostOf = func(h string) string {
+		return map[string]string{"api.eu.acme.example": host, "stolen.example": "api.other.example"}[h]
+	}
+	other := vendors.Vendor{Name: "other", Place: v.Place, Refuse: v.Refuse, Operations: []vendors.Operation{
+		{Name: "other.things.list", Method: "GET", Host: "api.other.example", Path: "/v1/things", Class: vendors.Read},
+	}}
+	tab, err := vendors.NewTable([]vendors.Vendor{v, other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]string{
+		"api.eu.acme.example": "acme.things.list", "API.eu.acme.example:443": "acme.things.list",
+		"stolen.example": "", "api.us.acme.example": "",
+	} {
+		req := &http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: from, Path: "/v1/things"}, Header: http.Header{}}
+		_, c, err := tab.Identify(req, nil)
+		switch {
+		case want == "" && (err == nil || tab.Vendor(from) != nil):
+			t.Errorf("%s is served", from)
+		case want != "" && (err != nil || c.Operation.Name != want || c.Host != "api.eu.acme.example"):
+			t.Errorf("%s: %+v, %v", from, c, err)
+		}
+	}
+	if tab.Vendor("api.eu.acme.example") == nil {
+		t.Error("the vendor is not found by the host's other name")
+	}
+}

@@ -26,6 +26,11 @@ type Vendor struct {
 	// Operations is the catalogue. A call that no row matches is denied as unknown.
 	Operations []Operation
 
+	// HostOf returns the host of the catalogue that another host is the same as, such as a regional one, or "". It is
+	// asked for hosts that no row has, in lower case and without a port; the call goes to the host that was asked for.
+	// nil knows none. It must know only hosts that the vendor itself serves: the credential is sent there.
+	HostOf func(host string) string
+
 	// Headers are the canonical names of the request headers that are copied to the vendor, besides Accept and
 	// User-Agent. Those of credential, body, framing and idempotency are always the brake's own.
 	Headers []string

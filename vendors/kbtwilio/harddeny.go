@@ -15,7 +15,15 @@ const (
 	guards    = "it widens where texts and calls may go, which is Twilio's own guard against pumping"
 	alarms    = "usage triggers are the account's own alarms"
 	endpoints = "it lets someone outside place calls on the account"
+	sessions  = "it hands out a token with which somebody acts on the account past the brake"
+	webhooks  = "it has Twilio tell an address of the caller's choice what happens on the account"
 )
+
+// reasons are those that the catalogue names.
+var reasons = map[string]string{
+	"accounts": accounts, "keys": keys, "guards": guards, "alarms": alarms, "endpoints": endpoints,
+	"sessions": sessions, "webhooks": webhooks,
+}
 
 // hardDenied are the operations that make keys or accounts, or that switch off Twilio's own guards. Paths are those
 // of twilio-go v1.31.0. A "w" in what each row may do stands for every method that changes something, an "r" for GET.
@@ -45,8 +53,6 @@ func hardDenied() []vendors.Operation {
 
 		{"twilio.accounts.auth_tokens.secondary", "w", "accounts.twilio.com", "/v1/AuthTokens/Secondary", keys},
 		{"twilio.accounts.auth_tokens.promote", "w", "accounts.twilio.com", "/v1/AuthTokens/Promote", keys},
-		{"twilio.accounts.credentials", "w", "accounts.twilio.com", "/v1/Credentials/{Kind}", keys},
-		{"twilio.accounts.credentials.credential", "w", "accounts.twilio.com", "/v1/Credentials/{Kind}/{Sid}", keys},
 		{"twilio.accounts.safe_list", "w", "accounts.twilio.com", "/v1/SafeList/Numbers", guards},
 		{"twilio.accounts.messaging_geo_permissions", "w", "accounts.twilio.com", "/v1/Messaging/GeoPermissions", guards},
 

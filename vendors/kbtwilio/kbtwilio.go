@@ -31,7 +31,8 @@ func New(o *Options) vendors.Vendor {
 	t := newTariff(card)
 	return vendors.Vendor{
 		Name:       "twilio",
-		Operations: append(operations(t), hardDenied()...),
+		Operations: join(append(operations(t), hardDenied()...)),
+		HostOf:     hostOf,
 		Headers:    []string{apiVersion},
 		Check:      check,
 		Place:      place,
@@ -41,8 +42,7 @@ func New(o *Options) vendors.Vendor {
 	}
 }
 
-// The hosts that the catalogue speaks to. Regional ones (api.dublin.ie1.twilio.com) are not in it, so that they are
-// denied.
+// The hosts of the operations that have code.
 const (
 	apiHost           = "api.twilio.com"
 	conversationsHost = "conversations.twilio.com"

@@ -79,14 +79,16 @@ func fill(v reflect.Value, skip ...string) {
 		fill(v.Index(0), skip...)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf("k"), reflect.ValueOf("v"))
+		value := reflect.New(v.Type().Elem()).Elem()
+		fill(value, skip...)
+		v.SetMapIndex(reflect.ValueOf("k"), value)
 	case reflect.String:
 		v.SetString("x")
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(1)
-	case reflect.Float32:
+	case reflect.Float32, reflect.Float64:
 		v.SetFloat(1)
 	}
 }
