@@ -374,6 +374,11 @@ func (a Adjustment) Valid() error {
 	return nil
 }
 
+// Rose reports whether a moved what is booked in some budget up.
+func (a Adjustment) Rose() bool {
+	return slices.ContainsFunc(a.Deltas, func(d int64) bool { return d > 0 })
+}
+
 // An Alert is a threshold that a budget has crossed.
 type Alert struct {
 	ID      string // stable: of the budget, its window and the threshold
@@ -389,7 +394,9 @@ type Receipt struct {
 	// rolling windows as they stand now.
 	States []State
 
-	Over   bool        // Settle: the actual was above what was held: booked in full, and the key is frozen. Adjust: it rose
+	// Over says, of Settle, that the actual was above what was held: it is booked in full, and the key is frozen. Of Adjust,
+	// that it rose. It says so again when the same is said again: the first answer may have been lost.
+	Over   bool
 	Strays []cost.Line // cost that none of the hold's budgets counts: nothing was booked, the hold stays in doubt
 }
 

@@ -75,6 +75,24 @@ var adjustLaws = []Law{
 		w.stands(purse(10), 15, 0)
 		w.refuse(w.pay(1, purse(10)), reason.BudgetExceeded)
 	}},
+	{"over-again", "What was told of an overrun or a rise is told again when the same is said again: the first answer may have been lost.", func(w *world) {
+		h := w.admit(w.pay(5, purse(100)))
+		for range 2 {
+			if r := w.settle(h, usd(7)); !r.Over {
+				w.fail("the receipt of the settle says %+v", r)
+			}
+		}
+		for range 2 {
+			if r := w.adjust(h, "a1", usd(9)); !r.Over {
+				w.fail("the receipt of the adjustment says %+v", r)
+			}
+		}
+		for range 2 {
+			if r := w.adjust(h, "a2", usd(1)); r.Over {
+				w.fail("the receipt of a lower adjustment says %+v", r)
+			}
+		}
+	}},
 	{"adjust-window", "An adjustment lands in the window of the reserve.", func(w *world) {
 		b := per(cost.Day, "", 10)
 		h := w.admit(w.pay(8, b))

@@ -32,6 +32,7 @@ func init() {
 		mutant{"adjust-failed", "never lets a cost fall", func(b base) ledger.Ledger { return ratchet{b} }},
 		mutant{"adjust-once", "takes the last adjustment of an id for the truth", func(b base) ledger.Ledger { return renaming{b} }},
 		mutant{"adjust-above", "clips an adjustment to the limit", func(b base) ledger.Ledger { return clippedAdjust{b} }},
+		mutant{"over-again", "tells of an overrun once", func(b base) ledger.Ledger { return tellsOnce{b, map[string]bool{}} }},
 		mutant{"adjust-late", "forgets settled calls after a day", func(b base) ledger.Ledger { return shortMemory{b, map[string]time.Time{}} }},
 		mutant{"adjust-open", "settles an open reservation by adjusting it", func(b base) ledger.Ledger { return settlingAdjust{b} }},
 		mutant{"adjust-released", "drops an execution that comes after the release", func(b base) ledger.Ledger { return deadReleased{b} }},
@@ -280,6 +281,18 @@ func (m shortMemory) Adjust(ctx context.Context, t, id string, a ledger.Adjustme
 		return ledger.Receipt{}, ledger.ErrNoHold
 	}
 	return m.base.Adjust(ctx, t, id, a)
+}
+
+type tellsOnce struct {
+	base
+	told map[string]bool
+}
+
+func (m tellsOnce) Settle(ctx context.Context, h ledger.Hold, s ledger.Settlement) (ledger.Receipt, error) {
+	r, err := m.base.Settle(ctx, h, s)
+	r.Over = r.Over && !m.told[h.ID]
+	m.told[h.ID] = true
+	return r, err
 }
 
 type settlingAdjust struct{ base }

@@ -93,6 +93,7 @@ type hold struct {
 	probing  bool          // its lines are still to come
 	raised   bool
 	attached bool // a retry has joined; its outcome is not ours to judge
+	over     bool // it has cost more than was held
 	claim    string
 	saw      string // the pending reservation that carried the object when this one took it up
 	first    *hold  // an attempt of a retry: the reservation it has attached to

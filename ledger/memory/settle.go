@@ -57,7 +57,7 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		if rec.Phase == ledger.InFlight {
 			rec.Phase = ledger.Doubt
 		}
-		return t.receipt(rec, false), nil
+		return t.receipt(rec, rec.over), nil
 	}
 	entries := rec.copy().Entries
 	booked, strays, err := ledger.Amounts(entries, s.Actual)
@@ -74,10 +74,10 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		}
 	}
 	if rec.Phase == ledger.Settled {
-		return t.receipt(rec, false), rec.same(booked)
+		return t.receipt(rec, rec.over), rec.same(booked)
 	}
-	over := t.book(rec, booked, held)
-	if over {
+	if t.book(rec, booked, held) {
+		rec.over = true
 		t.keys[rec.Key].frozen = true
 		rec.States = t.states(rec)
 		t.alert(rec, now)
@@ -87,7 +87,7 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 	if rec.Phase == ledger.Settled {
 		t.end(rec.ID, now)
 	}
-	return t.receipt(rec, over), nil
+	return t.receipt(rec, rec.over), nil
 }
 
 // keep leaves a hold in doubt whose cost came back on a meter or in a currency that no budget of it counts, or
@@ -96,7 +96,7 @@ func (t *tenant) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt,
 	if rec.Phase == ledger.InFlight {
 		rec.Phase = ledger.Doubt
 	}
-	r := t.receipt(rec, false)
+	r := t.receipt(rec, rec.over)
 	r.Strays = strays
 	return r, err
 }
@@ -187,7 +187,7 @@ func (l *Ledger) Adjust(_ context.Context, tenant, id string, a ledger.Adjustmen
 		if !slices.Equal(rec.Adjustments[i].Actual, a.Actual) {
 			return t.receipt(rec, false), ledger.ErrAdjusted
 		}
-		return t.receipt(rec, false), nil
+		return t.receipt(rec, rec.Adjustments[i].Rose()), nil
 	}
 	if len(rec.Adjustments) == ledger.MostAdjustments {
 		return t.receipt(rec, false), fmt.Errorf("ledger: reservation %s has %d adjustments, the most it can have", id, ledger.MostAdjustments)
@@ -198,10 +198,10 @@ func (l *Ledger) Adjust(_ context.Context, tenant, id string, a ledger.Adjustmen
 	}
 	rec.Adjustments = append(rec.Adjustments, a)
 	rec.Phase = ledger.Settled
-	over := t.book(rec, booked, make([]int64, len(booked)))
+	t.book(rec, booked, make([]int64, len(booked)))
 	rec.States = t.states(rec)
 	t.alert(rec, now)
-	return t.receipt(rec, over), nil
+	return t.receipt(rec, a.Rose()), nil
 }
 
 // Release gives a hold back.

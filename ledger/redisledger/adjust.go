@@ -58,8 +58,8 @@ func (l *Ledger) Adjust(ctx context.Context, t, id string, a ledger.Adjustment) 
 		if err != nil {
 			return ledger.Receipt{}, err
 		}
-		if done, err := adjusted(rec, a); done || len(strays) > 0 {
-			return l.unchanged(ctx, rec, strays, err)
+		if done, rose, err := adjusted(rec, a); done || len(strays) > 0 {
+			return l.unchanged(ctx, rec, rose && len(strays) == 0, strays, err)
 		}
 		keys, args := l.adjustArgs(rec, a, booked)
 		got, err := l.run(ctx, adjustScript, keys, args)
@@ -80,24 +80,24 @@ func (l *Ledger) Adjust(ctx context.Context, t, id string, a ledger.Adjustment) 
 	return ledger.Receipt{}, errBusy
 }
 
-// adjusted reports whether there is nothing to do: a was booked before, or cannot be.
-func adjusted(rec record, a ledger.Adjustment) (bool, error) {
+// adjusted reports whether there is nothing to do: a was booked before, and whether it rose then, or cannot be.
+func adjusted(rec record, a ledger.Adjustment) (done, rose bool, err error) {
 	for _, old := range rec.Adjustments {
 		switch {
 		case old.ID == a.ID && slices.Equal(old.Actual, a.Actual):
-			return true, nil
+			return true, old.Rose(), nil
 		case old.ID == a.ID:
-			return true, ledger.ErrAdjusted
+			return true, false, ledger.ErrAdjusted
 		}
 	}
 	if len(rec.Adjustments) >= ledger.MostAdjustments {
-		return true, fmt.Errorf("redisledger: reservation %s has %d adjustments, the most it can have", rec.ID, len(rec.Adjustments))
+		return true, false, fmt.Errorf("redisledger: reservation %s has %d adjustments, the most it can have", rec.ID, len(rec.Adjustments))
 	}
-	return false, nil
+	return false, false, nil
 }
 
 // unchanged is the receipt of an adjustment that books nothing.
-func (l *Ledger) unchanged(ctx context.Context, rec record, strays []cost.Line, because error) (ledger.Receipt, error) {
+func (l *Ledger) unchanged(ctx context.Context, rec record, over bool, strays []cost.Line, because error) (ledger.Receipt, error) {
 	states, err := l.states(ctx, rec)
 	if err != nil {
 		return ledger.Receipt{}, err
@@ -105,7 +105,7 @@ func (l *Ledger) unchanged(ctx context.Context, rec record, strays []cost.Line, 
 	if len(strays) > 0 {
 		because = nil
 	}
-	return ledger.Receipt{States: states, Strays: strays}, because
+	return ledger.Receipt{States: states, Over: over, Strays: strays}, because
 }
 
 func (l *Ledger) adjustArgs(rec record, a ledger.Adjustment, booked []int64) ([]string, adjustArgs) {

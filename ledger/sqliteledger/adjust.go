@@ -48,7 +48,7 @@ func (b *books) adjust(rec *hold, a ledger.Adjustment) (ledger.Receipt, error) {
 		if !slices.Equal(made[i].Actual, a.Actual) {
 			return b.receipt(rec, false), ledger.ErrAdjusted
 		}
-		return b.receipt(rec, false), nil
+		return b.receipt(rec, made[i].Rose()), nil
 	}
 	if len(made) == ledger.MostAdjustments {
 		return b.receipt(rec, false), fmt.Errorf("sqliteledger: reservation %s has %d adjustments, the most it can have", rec.ID, ledger.MostAdjustments)
@@ -60,11 +60,11 @@ func (b *books) adjust(rec *hold, a ledger.Adjustment) (ledger.Receipt, error) {
 	b.exec(`INSERT INTO adjustments (tenant, hold, n, id, actual, reason, at, deltas) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		b.tenant, rec.ID, len(made), a.ID, b.json(a.Actual), a.Reason, b.micros(), b.json(deltas))
 	rec.Phase = ledger.Settled
-	over := b.book(rec, booked, make([]int64, len(booked)))
+	b.book(rec, booked, make([]int64, len(booked)))
 	rec.States = b.states(rec.Key, rec.parts)
 	b.alert(rec)
 	b.put(rec, retention)
-	return ledger.Receipt{Over: over, States: rec.States}, nil
+	return ledger.Receipt{Over: ledger.Adjustment{Deltas: deltas}.Rose(), States: rec.States}, nil
 }
 
 // adjustments are those of a reservation, oldest first.

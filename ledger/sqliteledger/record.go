@@ -15,6 +15,7 @@ type hold struct {
 	probing  bool          // its lines are still to come
 	raised   bool
 	attached bool // a retry has joined; its outcome is not ours to judge
+	over     bool // it has cost more than was held
 	claim    string
 	saw      string // the pending reservation that carried the object when this one took it up
 	first    string // an attempt of a retry: the reservation that it has joined
@@ -28,7 +29,7 @@ const (
 	retentionRead = time.Hour
 )
 
-const selectHold = `SELECT id, nonce, key, operation, object, phase, deadline, memo, controls, parts, would, claim, first, saw, probing, raised, attached, retry FROM holds `
+const selectHold = `SELECT id, nonce, key, operation, object, phase, deadline, memo, controls, parts, would, claim, first, saw, probing, raised, attached, over, retry FROM holds `
 
 // row is what selectHold reads into.
 type row struct {
@@ -38,7 +39,7 @@ type row struct {
 }
 
 func (r *row) into() []any {
-	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.controls, &r.parts, &r.would, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.attached, &r.retry}
+	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.controls, &r.parts, &r.would, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.attached, &r.over, &r.retry}
 }
 
 // hold returns a reservation by its id, or nil.
@@ -90,13 +91,13 @@ func (b *books) put(h *hold, after time.Duration) {
 		would[i] = shortfall{packState(s.State), s.Need}
 	}
 	b.exec(`
-		INSERT INTO holds (tenant, id, nonce, key, operation, object, phase, deadline, memo, controls, parts, would, claim, first, saw, probing, raised, attached, retry, forget)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		INSERT INTO holds (tenant, id, nonce, key, operation, object, phase, deadline, memo, controls, parts, would, claim, first, saw, probing, raised, attached, over, retry, forget)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant, id) DO UPDATE SET
 			object = excluded.object, phase = excluded.phase, memo = excluded.memo, parts = excluded.parts, would = excluded.would, saw = excluded.saw,
-			probing = excluded.probing, raised = excluded.raised, attached = excluded.attached, retry = excluded.retry, forget = excluded.forget`,
+			probing = excluded.probing, raised = excluded.raised, attached = excluded.attached, over = excluded.over, retry = excluded.retry, forget = excluded.forget`,
 		b.tenant, h.ID, h.Nonce, h.Key, h.Operation, h.Object, string(h.Phase), h.Deadline.UnixMicro(), h.Memo, b.json(h.Controls), b.json(parts), b.json(would), h.claim, h.first, h.saw,
-		h.probing, h.raised, h.attached, retry, forget)
+		h.probing, h.raised, h.attached, h.over, retry, forget)
 }
 
 // A part is a [ledger.Part] in JSON of a form of its own, so that a change of the Go struct does not change what

@@ -68,6 +68,7 @@ CREATE TABLE holds (
 	probing   INTEGER NOT NULL,
 	raised    INTEGER NOT NULL,
 	attached  INTEGER NOT NULL, -- a retry has joined
+	over      INTEGER NOT NULL, -- it has cost more than was held
 	retry     INTEGER NOT NULL, -- until when it may run; 0 without one
 	forget    INTEGER NOT NULL, -- when the row may go; 0 while the reservation is open
 	PRIMARY KEY (tenant, id)

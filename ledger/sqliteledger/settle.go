@@ -52,10 +52,10 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 		}
 	}
 	if rec.Phase == ledger.Settled {
-		return b.receipt(rec, false), b.same(rec, booked)
+		return b.receipt(rec, rec.over), b.same(rec, booked)
 	}
-	over := b.book(rec, booked, held)
-	if over {
+	if b.book(rec, booked, held) {
+		rec.over = true
 		b.exec(`UPDATE keys SET frozen = 1 WHERE tenant = ? AND id = ?`, b.tenant, rec.Key)
 		rec.States = b.states(rec.Key, rec.parts)
 		b.alert(rec)
@@ -63,7 +63,7 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 	rec.Phase = s.Phase
 	b.carry(rec, s)
 	b.put(rec, retention)
-	return b.receipt(rec, over), nil
+	return b.receipt(rec, rec.over), nil
 }
 
 // keep leaves a hold in doubt: nobody knows its outcome yet, or its cost came back on a meter or in a currency
@@ -73,7 +73,7 @@ func (b *books) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt, 
 		rec.Phase = ledger.Doubt
 		b.put(rec, retention)
 	}
-	r := b.receipt(rec, false)
+	r := b.receipt(rec, rec.over)
 	r.Strays = strays
 	return r, err
 }

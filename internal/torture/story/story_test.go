@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keybrake/keybrake-go/internal/redistest"
+	"github.com/keybrake/keybrake-go/internal/respproxy"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/ledger/ledgertest"
 	"github.com/keybrake/keybrake-go/ledger/memory"
@@ -54,6 +55,32 @@ func TestRedisEndsAsTheReference(t *testing.T) {
 		clock := ledgertest.NewClock()
 		tell(t, clock, redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: time.Minute}))
 	})
+}
+
+// A connection that loses requests and replies makes the client send commands again. Nobody may see a difference: every
+// answer is the reference's, nothing is counted twice, and nobody takes it for a loss of the store.
+func TestRedisEndsAsTheReferenceOverAFaultyConnection(t *testing.T) {
+	direct := redis.NewClient(&redis.Options{Addr: redistest.Start(t)})
+	defer direct.Close()
+	proxy, err := respproxy.Start(direct.Options().Addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: proxy.Addr(), MaxRetries: 30, MinRetryBackoff: -1, MaxRetryBackoff: -1})
+	defer rdb.Close()
+	rapid.Check(t, func(t *rapid.T) {
+		proxy.Plan(nil)
+		if err := direct.FlushAll(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+		proxy.Plan(respproxy.Random(rapid.Uint64().Draw(t, "faults"), 4, 0, respproxy.DropBefore, respproxy.DropAfter, respproxy.ReadOnly, respproxy.Loading))
+		clock := ledgertest.NewClock()
+		tell(t, clock, redisledger.New(rdb, &redisledger.Options{Now: clock.Now, Timeout: time.Minute}))
+	})
+	if proxy.Injected() == 0 {
+		t.Error("no fault was injected")
+	}
 }
 
 func TestSQLiteEndsAsTheReference(t *testing.T) {

@@ -11,10 +11,10 @@
 --         settled, as ok   with other amounts: the first stand
 --         missing | lost | stale | carrier ID   no such reservation | and some were lost | Go has to read record | carrier anew
 local now = clock()
-local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw', 'd', 'al', 'b')
+local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw', 'd', 'al', 'b', 'ov')
 if not rec[1] then return { lossy() and 'lost' or 'missing' } end
 if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[6] ~= q.key then return { 'stale' } end
-local list, over, holds = known(rec[4]), '0', false
+local list, over, freezes, holds = known(rec[4]), rec[12] or '0', false, false
 local function done(status) return report({ status, str(now), over, rec[5] }, list) end
 
 if q.phase == 'in_doubt' then
@@ -34,20 +34,24 @@ if other == q.id then other = '' end
 if other ~= q.other or other ~= '' and (redis.call('HGET', KEYS[9], 'v') or '') ~= q.version then return { 'carrier', other } end
 for i, p in ipairs(q.parts) do
   p.sum, p.rest = p.booked == '' and list[i].booked or int(p.booked), int(p.held)
-  if p.sum - list[i].booked > list[i].held - p.rest then over = '1' end
+  freezes = freezes or p.sum - list[i].booked > list[i].held - p.rest
   holds = holds or p.rest > 0
   sound(KEYS[p.row], p.name, list[i], p.sum, p.rest)
 end
 if q.other ~= (rec[8] or '') then q.absorb, q.ends = {}, false end -- its reply may be older than that one's
 for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a, 0, int(a.held)) end
-local freezes = over == '1' and redis.call('HEXISTS', KEYS[2], 'open') == 1
 local carries = redis.call('GET', KEYS[7]) == q.id
-if over == '1' then ready(rec[10] or '', KEYS[5], KEYS[6]) end
+local key = redis.call('HEXISTS', KEYS[2], 'open') == 1
+if freezes then ready(rec[10] or '', KEYS[5], KEYS[6]) end
 
 rebook(list, q.phase, q.object, rec[9])
 ended(q.phase == 'settled', rec[7] or '', list)
-if over == '1' then alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6]) end
-if freezes then redis.call('HSET', KEYS[2], 'frozen', '1') end
+if freezes then
+  over = '1'
+  redis.call('HSET', KEYS[1], 'ov', over)
+  alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6])
+  if key then redis.call('HSET', KEYS[2], 'frozen', '1') end
+end
 for _, a in ipairs(q.absorb) do
   shift(KEYS[a.row], a.name, a, 0, -tonumber(a.held))
   forget(KEYS[a.row], a.name, a)
