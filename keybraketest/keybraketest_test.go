@@ -350,8 +350,8 @@ func TestDenyAnswersAsTheBrakeDoes(t *testing.T) {
 		reason.KeyReal:             func() *http.Request { return post(t, intents, "sk_live_1") },
 		reason.KeyPaused:           func() *http.Request { return post(t, intents, paused.Token()) },
 		reason.KeyVendor:           func() *http.Request { return post(t, "https://api.resend.com/emails", paused.Token()) },
-		reason.HostUnknown:         func() *http.Request { return post(t, "https://files.stripe.com/v1/files", token) },
-		reason.OperationUnknown:    func() *http.Request { return post(t, "https://api.stripe.com/v1/topups", token) },
+		reason.HostUnknown:         func() *http.Request { return post(t, "https://dashboard.stripe.com/v1/files", token) },
+		reason.OperationUnknown:    func() *http.Request { return post(t, "https://api.stripe.com/v1/nothing", token) },
 		reason.OperationHardDenied: func() *http.Request { return post(t, "https://connect.stripe.com/oauth/token", token) },
 		reason.OperationDenied: func() *http.Request {
 			r := post(t, "https://api.resend.com/emails", token)
