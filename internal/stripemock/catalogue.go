@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stripe/stripe-mock/embedded"
 	"github.com/stripe/stripe-mock/server"
@@ -22,11 +23,16 @@ var segment = regexp.MustCompile(`\{[^}]*\}`)
 //go:embed review.tsv
 var review string
 
+// description is Stripe's OpenAPI document, as of the API version 2026-08-26.dahlia.
+var description = sync.OnceValues(func() (*spec.Spec, error) {
+	return server.LoadSpec(embedded.OpenAPISpec, "")
+})
+
 // Catalogue is the text of vendors/kbstripe/catalogue.tsv: Stripe's own description of /v1, as the stripe-mock in
 // this module's go.mod carries it, under what a person has decided in review.tsv. An operation of the description
 // that nobody has classed is an error, and so is a decision about an operation that is not there.
 func Catalogue() ([]byte, error) {
-	doc, err := server.LoadSpec(embedded.OpenAPISpec, "")
+	doc, err := description()
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 func costs(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	text, err := Catalogue()
+	text, err := os.ReadFile("../../vendors/kbstripe/catalogue.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,26 +20,30 @@ import (
 	"github.com/stripe/stripe-mock/spec"
 )
 
-// description is Stripe's OpenAPI document, as of the API version 2026-08-26.dahlia.
-var description = sync.OnceValues(func() (*spec.Spec, error) {
-	return server.LoadSpec(embedded.OpenAPISpec, "")
+// operationsByShape are Stripe's own operations, by method and path without the ids' names.
+var operationsByShape = sync.OnceValues(func() (map[string]*spec.Operation, error) {
+	doc, err := description()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*spec.Operation{}
+	for path, verbs := range doc.Paths {
+		for verb, op := range verbs {
+			all[strings.ToUpper(string(verb))+" "+segment.ReplaceAllString(string(path), "{}")] = op
+		}
+	}
+	return all, nil
 })
 
 // documented finds Stripe's own operation for a row of the catalogue; nil means that there is none. Stripe names
 // the ids in a path otherwise than the catalogue does, so only their places are compared.
 func documented(t *testing.T, op *vendors.Operation) *spec.Operation {
 	t.Helper()
-	doc, err := description()
+	all, err := operationsByShape()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := segment.ReplaceAllString(op.Path, "{}")
-	for path, verbs := range doc.Paths {
-		if segment.ReplaceAllString(string(path), "{}") == want {
-			return verbs[spec.HTTPVerb(strings.ToLower(op.Method))]
-		}
-	}
-	return nil
+	return all[op.Method+" "+segment.ReplaceAllString(op.Path, "{}")]
 }
 
 // table is the catalogue under test.

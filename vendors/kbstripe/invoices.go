@@ -14,8 +14,9 @@ import (
 var invoiceRules = map[string]rule{
 	"stripe.invoices.create":             {boundInvoiceCreate, nil, settleInvoiceCreate},
 	"stripe.invoices.update":             {boundInvoiceUpdate, nil, settleInvoice(holdsArmed)},
-	"stripe.invoices.finalize":           {boundInvoice(sumDue), nil, settleInvoice(holdsRest)},
-	"stripe.invoices.send":               {boundInvoice(sumDue), nil, settleInvoice(holdsRest)},
+	"stripe.invoices.finalize":           {boundInvoice(sumDue), outcomeLeaves, settleInvoice(holdsRest)},
+	"stripe.invoices.send":               {boundInvoice(sumDue), outcomeLeaves, settleInvoice(holdsRest)},
+	"stripe.invoices.attach_payment":     {bound: boundUnknown(vendors.Charge), outcome: outcomeLeaves},
 	"stripe.invoices.pay":                {boundInvoicePay, outcomeInvoicePay, settleInvoicePay},
 	"stripe.invoices.void":               {boundEnd, nil, settleEnd("invoice", "void")},
 	"stripe.invoices.mark_uncollectible": {boundEnd, nil, settleEnd("invoice", "uncollectible")},

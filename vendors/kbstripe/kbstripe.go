@@ -2,22 +2,38 @@
 // its reply says it did cost. It is made of pure functions over bytes and imports no Stripe SDK, so it fits
 // every major version of every SDK.
 //
+// # The catalogue
+//
+// catalogue.tsv has every operation that Stripe publishes under /v1, and those of /v2 that move money: its name, its
+// class, its path, and which parameters redirect money or effect. It is made from Stripe's own description. What is
+// not in it is refused.
+//
 // # What is priced
 //
-// Payment intents and charges count on the charge meter; refunds, transfers and payouts on outflow. Money that
-// an intent or an uncaptured charge may still take is held on the object (pi_…, ch_…), so that create, confirm
-// and capture are one reservation whose level moves. Where the amount stands at Stripe alone (confirm, capture,
-// refund), the object is read first and, where Stripe takes an explicit amount, that amount is sent.
+// Money taken counts on the charge meter: payment intents, charges, invoices, checkout sessions, top-ups, reversals of
+// transfers and payouts. Money that leaves or is given away counts on outflow: refunds, transfers, payouts, credit
+// notes, customer credit, outbound payments, disputes that are given up. Where the amount stands at Stripe alone, the
+// object is read first and, where Stripe takes an explicit amount, that amount is sent.
+//
+// Money that an object may still take is held on it (pi_…, ch_…, in_…, cs_…, plink_…), so that create, confirm and
+// capture, or finalize and pay, are one reservation whose level moves. A pending invoice item is held by itself, and
+// its invoice is counted again when it is paid: name the invoice in the call, and only the invoice is held.
+//
+// A paid operation without a bound of its own is unknown: it is denied unless the policy's rule has a ceiling, which is
+// then booked whole where no reply tells less. What recurs (subscriptions, quotes that start one) is always unknown; its
+// ceiling is for the first invoice, and what later cycles charge does not pass here. What Stripe bills by the call has
+// the price that [Options] gives it.
 //
 // # What is refused
 //
-// Everything that is not in the table, and a set that no policy can allow: operations that mint keys, tokens
-// and sessions, or that change where money and events go.
+// Operations that mint keys, tokens and sessions, that change where money and events go, and uploads, whatever a policy
+// says. Those that change settings, and Stripe's test helpers, are allowed only by a rule that names them.
 //
 // # Evidence
 //
 // Facts about Stripe are from docs.stripe.com and Stripe's OpenAPI description 2026-08-26.dahlia, read in
-// November 2026, unless a comment says otherwise. Parameter lists are those of stripe-go v76.25.0.
+// November 2026, unless a comment says otherwise. Parameter lists of
+// rows in Go are those of stripe-go v76.25.0, those of the catalogue the description's.
 package kbstripe
 
 import (

@@ -2,6 +2,7 @@ package kbstripe
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -15,18 +16,33 @@ var laterRules = map[string]rule{
 	"stripe.checkout.sessions.expire": {boundEnd, nil, settleEnd("checkout.session", "expired")},
 	"stripe.payment_links.create":     {boundLink, nil, settleLink},
 	"stripe.payment_links.update":     {boundLinkUpdate, nil, settleLinkUpdate},
-	"stripe.quotes.accept":            {boundQuote, nil, settleQuote},
+	"stripe.quotes.accept":            {boundQuote, outcomeLeaves, settleQuote},
 
-	"stripe.subscriptions.create":           {boundSubscription, nil, settleSubscription},
-	"stripe.customers.subscriptions.create": {boundSubscription, nil, settleSubscription},
-	"stripe.subscriptions.update":           {boundSubscriptionUpdate, nil, settleSubscription},
-	"stripe.customers.subscriptions.update": {boundSubscriptionUpdate, nil, settleSubscription},
-	"stripe.subscriptions.resume":           {boundRecurring, nil, settleSubscription},
-	"stripe.subscriptions.cancel":           {boundSubscriptionCancel(false), nil, settleCanceled("subscription")},
-	"stripe.customers.subscriptions.cancel": {boundSubscriptionCancel(false), nil, settleCanceled("subscription")},
-	"stripe.subscription_schedules.cancel":  {boundSubscriptionCancel(true), nil, settleCanceled("subscription_schedule")},
-	"stripe.subscription_items.update":      {bound: boundOnly(vendors.Charge, "expand", "metadata")},
-	"stripe.subscription_schedules.update":  {bound: boundOnly(vendors.Charge, "expand", "metadata")},
+	"stripe.subscriptions.create":           {boundSubscription, outcomeLeaves, settleSubscription},
+	"stripe.customers.subscriptions.create": {boundSubscription, outcomeLeaves, settleSubscription},
+	"stripe.subscriptions.update":           {boundSubscriptionUpdate, outcomeLeaves, settleSubscription},
+	"stripe.customers.subscriptions.update": {boundSubscriptionUpdate, outcomeLeaves, settleSubscription},
+	"stripe.subscriptions.resume":           {boundRecurring, outcomeLeaves, settleSubscription},
+	"stripe.subscriptions.migrate":          {boundRecurring, outcomeLeaves, settleSubscription},
+	"stripe.subscriptions.cancel":           {boundSubscriptionCancel(false), outcomeLeaves, settleCanceled("subscription")},
+	"stripe.customers.subscriptions.cancel": {boundSubscriptionCancel(false), outcomeLeaves, settleCanceled("subscription")},
+	"stripe.subscription_schedules.create":  {bound: boundRecurring, outcome: outcomeLeaves},
+	"stripe.subscription_schedules.update":  {bound: boundOnly(vendors.Charge, "expand", "metadata"), outcome: outcomeLeaves},
+	"stripe.subscription_schedules.cancel":  {boundSubscriptionCancel(true), outcomeLeaves, settleCanceled("subscription_schedule")},
+	"stripe.subscription_schedules.release": {bound: boundUnknown(vendors.Charge), outcome: outcomeLeaves},
+	"stripe.subscription_items.create":      {bound: boundRecurring, outcome: outcomeLeaves},
+	"stripe.subscription_items.update":      {bound: boundOnly(vendors.Charge, "expand", "metadata"), outcome: outcomeLeaves},
+	"stripe.subscription_items.delete":      {bound: boundRecurring, outcome: outcomeLeaves},
+}
+
+// outcomeLeaves is the outcome of a call that can leave an open invoice behind when the card is declined. Stripe tries
+// that again by itself, and the refusal does not show it, so that a decline is in doubt, unless the agent has asked for
+// everything or nothing.
+func outcomeLeaves(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
+	if behavior, _ := c.Get("payment_behavior"); r.Status == http.StatusPaymentRequired && behavior != "error_if_incomplete" {
+		return vendors.OutcomeUnknown
+	}
+	return outcome()(c, r)
 }
 
 const (

@@ -2,6 +2,7 @@ package kbstripe_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,6 +170,16 @@ func TestOutcomes(t *testing.T) {
 			if got := op.Outcome(&vendors.Call{Operation: op}, r); got != vendors.OutcomeUnknown {
 				t.Errorf("%s: status %d with a page is %s", op.Name, status, got)
 			}
+		}
+		// A decline moved nothing. What can leave an object behind that Stripe or the customer tries again keeps its hold.
+		declined := &vendors.Reply{Status: 402, Header: map[string][]string{}, Body: []byte(refusal)}
+		leaves := op.Name == "stripe.payment_intents.create" || op.Name == "stripe.quotes.accept" || strings.Contains(op.Name, "subscription") ||
+			slices.Contains([]string{"stripe.invoices.pay", "stripe.invoices.send", "stripe.invoices.finalize", "stripe.invoices.attach_payment"}, op.Name)
+		if op.Class != vendors.Charge && op.Class != vendors.Commit && op.Class != vendors.Outflow {
+			continue
+		}
+		if got := op.Outcome(&vendors.Call{Operation: op}, declined); (got == vendors.NotExecuted) == leaves {
+			t.Errorf("%s: a decline is %s", op.Name, got)
 		}
 	}
 }
