@@ -5,8 +5,12 @@
 // card, and a call whose reply was lost stays in doubt. The parameter that once capped a price, MaxPrice, has had no
 // effect since 2024-06-03 (Twilio's description of the API, read November 2026).
 //
-// Everything here is a pure function over bytes. What the catalogue does not list is denied: calls, verifications,
-// lookups and phone numbers all cost, in ways that their requests do not bound.
+// Everything here is a pure function over bytes. The catalogue is every operation that Twilio's Go library has, at its
+// usual host and in each region. Prices are the rate card's: [DefaultRates] knows a few, [RateCard.WithPrices] takes
+// those of Twilio's Pricing API, and [RateCard.Fees] holds what that does not say. A call that costs and has no price
+// there, or whose cost does not follow from its request (a message to a conversation, a flow, a call whose TwiML is
+// elsewhere), goes through under a policy's ceiling alone. A telephone number's price is its first month's; Twilio
+// bills the others without another call.
 package kbtwilio
 
 import (
@@ -51,7 +55,7 @@ const (
 // account is the path of the classic API. An account's id is AC and 32 hex digits; check compares it.
 const account = "/2010-04-01/Accounts/{AccountSid:AC}"
 
-// operations is the catalogue. Paths and parameters are those of twilio-go v1.31.0.
+// operations are those with code of their own. Paths and parameters are those of twilio-go v1.31.0.
 func operations(t tariff) []vendors.Operation {
 	ops := []vendors.Operation{
 		{
@@ -71,7 +75,9 @@ func operations(t tariff) []vendors.Operation {
 		},
 	}
 	ops = append(ops, message("{Sid:SM}")...)
-	return append(ops, message("{Sid:MM}")...)
+	ops = append(ops, message("{Sid:MM}")...)
+	ops = append(ops, beyond()...)
+	return append(ops, t.overlay()...)
 }
 
 // message are the operations on one message. Texts are SM and picture messages MM, and a row has one prefix.

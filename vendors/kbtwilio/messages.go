@@ -28,66 +28,121 @@ var messageParams = vendors.Schema{
 	},
 }
 
-// unpriced are the parameters with which the number of segments does not say what a message costs.
+// unpriced are the parameters with which the request does not say what a message costs.
 var unpriced = []struct{ name, why string }{
 	{"ContentSid", "the text is a template at Twilio; send Body, or give the rule a ceiling"},
 	{"ContentVariables", "the text is a template at Twilio; send Body, or give the rule a ceiling"},
-	{"MediaUrl", "it is a picture message, for which the rate card has no price; give the rule a ceiling"},
-	{"SendAsMms", "it is a picture message, for which the rate card has no price; give the rule a ceiling"},
 	{"PersistentAction", "it is for other channels than SMS, for which the rate card has no price; give the rule a ceiling"},
 	{"ShortenUrls", "Twilio changes the text before it counts it; give the rule a ceiling"},
+	{"MessagingServiceSid", "the service chooses the sender and the channel, RCS among them; send From alone, or give the rule a ceiling"},
 }
 
-// boundMessage prices one text: the most segments that its body can be, at the dearest price of its destination.
+// boundMessage prices one message by its channel.
 func (t tariff) boundMessage(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
-	to, country, err := destination(c)
+	channel, to, country, err := destination(c)
 	if err != nil {
 		return vendors.Bound{}, err
 	}
-	b := vendors.Bound{Recipients: []string{to}, Countries: []string{country}}
-	if b.Why = whyUnpriced(c); b.Why != "" {
-		return b, nil
+	b, units := bill{tariff: t}, int64(0)
+	if why := whyUnpriced(c); why != "" {
+		b.add(0, 0, why)
+	} else {
+		units = b.message(c, channel, to, country)
 	}
-	body, _ := c.Get("Body")
-	segments := int64(mostSegments(body, country))
-	b.Lines = []cost.Line{{Meter: cost.Units, Amount: segments}}
-	perSegment, why := t.perSegment(to, country)
-	if b.Why = why; why != "" {
-		return b, nil
+	bound, err := b.bound(to, country)
+	if units > 0 && err == nil {
+		bound.Lines = append(bound.Lines, cost.Line{Meter: cost.Units, Amount: units})
 	}
-	fee, err := cost.Mul(segments, perSegment)
-	if err != nil {
-		return vendors.Bound{}, err
-	}
-	b.Kind = vendors.AtMost
-	b.Lines = append([]cost.Line{{Meter: cost.Fee, Currency: t.card.Currency, Amount: fee}}, b.Lines...)
-	return b, nil
+	return bound, err
 }
 
-// destination is the number that a text goes to and its country. Twilio takes other addresses in To; each is another
-// channel at another price, or a list.
-func destination(c *vendors.Call) (to, country string, err error) {
-	to, _ = c.Get("To")
-	if !e164.MatchString(to) {
-		return "", "", invalid("To", "give one number in E.164 form, + and 7 to 15 digits; other channels and lists are not priced")
+// message puts a message on the bill and returns how many units it is, 0 where they are not known. A text is the most
+// segments that its body can be, at the dearest price of its destination.
+func (b *bill) message(c *vendors.Call, channel, to, country string) (units int64) {
+	body, sent := c.Get("Body")
+	media := pictures(c)
+	if channel != "" && channel != "messenger" && country == unknownCountry {
+		b.add(0, 0, "the number is of no known country; give the rule a ceiling")
+		return 1
 	}
-	if from, _ := c.Get("From"); strings.Contains(from, ":") {
-		return "", "", invalid("From", "give a number, a short code or a sender's name; other channels are not priced")
+	switch {
+	case channel == "messenger":
+		b.use(1, channel)
+		return 1
+	case channel == "whatsapp":
+		b.use(1, "whatsapp."+country)
+		return 1
+	case media != "":
+		price, why := b.tariff.fee("mms." + country)
+		if why != "" || channel != "" {
+			b.add(0, 0, media+": it is a picture message, for which the rate card has no price; give the rule a ceiling")
+			return 0
+		}
+		b.add(1, price, "")
+		return 1
+	case !sent:
+		b.add(0, 0, "there is no Body; send one, or give the rule a ceiling")
+		return 0
+	case channel == "rcs": // 160 bytes a unit: Twilio's calculator, release 1.3.0, read November 2026
+		units = max(1, (int64(len(body))+159)/160)
+		b.use(units, "rcs."+country)
+		return units
 	}
-	return to, countryOf(to), nil
+	units = int64(mostSegments(body, country))
+	price, why := b.tariff.perSegment(to, country)
+	b.add(units, price, why)
+	return units
 }
 
-// whyUnpriced is why the segments of c's body do not bound its cost, or empty.
+// whyUnpriced is the parameter for which c's cost has no bound, and why, or empty.
 func whyUnpriced(c *vendors.Call) string {
 	for _, u := range unpriced {
 		if value, _ := c.Get(u.name); c.Has(u.name) && value != "false" {
 			return u.name + ": " + u.why
 		}
 	}
-	if _, sent := c.Get("Body"); !sent {
-		return "there is no Body; send one, or give the rule a ceiling"
+	return ""
+}
+
+// pictures is the parameter that makes c a picture message, or empty.
+func pictures(c *vendors.Call) string {
+	if c.Has("MediaUrl") {
+		return "MediaUrl"
+	}
+	if value, ok := c.Get("SendAsMms"); ok && value != "false" {
+		return "SendAsMms"
 	}
 	return ""
+}
+
+// destination is the channel that a message goes by, empty for a text, the address or "?", and its country. A list
+// is refused, and so is a sender of another channel.
+func destination(c *vendors.Call) (channel, to, country string, err error) {
+	to, _ = c.Get("To")
+	from, _ := c.Get("From")
+	channel, address, found := strings.Cut(to, ":")
+	if !found {
+		channel, address = "", to
+	}
+	switch channel {
+	case "messenger":
+		if strings.ContainsAny(address, ", +:") || address == "" {
+			return "", "", "", invalid("To", "give one address")
+		}
+		to, country = "?", unknownCountry
+	case "", "whatsapp", "rcs":
+		if !e164.MatchString(address) {
+			return "", "", "", invalid("To", "give one number in E.164 form, + and 7 to 15 digits, or one with whatsapp: or rcs: before it; other channels and lists are not priced")
+		}
+		country = countryOf(address)
+	default:
+		return "", "", "", invalid("To", "give one number in E.164 form, + and 7 to 15 digits, or one with whatsapp: or rcs: before it; other channels and lists are not priced")
+	}
+	sender, _, named := strings.Cut(from, ":")
+	if named && sender != channel || !named && channel != "" && from != "" {
+		return "", "", "", invalid("From", "give a sender of the channel that To names")
+	}
+	return channel, to, country, nil
 }
 
 // boundUpdate allows the two updates that Twilio documents, neither of which costs: to cancel what is not yet sent,

@@ -179,24 +179,12 @@ func feeCurrency(lines []cost.Line) cost.Currency {
 // rounded up. A price without a minus would be a credit; it is refused, since booking it either way is a guess.
 func parsePrice(s string) (int64, error) {
 	debit, negative := strings.CutPrefix(s, "-")
-	whole, frac, _ := strings.Cut(debit, ".")
-	fine := ""
-	if len(frac) > 6 {
-		frac, fine = frac[:6], frac[6:]
-		debit = whole + "." + frac
-	}
-	n, err := cost.ParseDecimal(debit)
-	if err != nil || strings.Trim(fine, "0123456789") != "" {
+	n, err := roundUp(debit)
+	if err != nil {
 		return 0, errors.New("kbtwilio: the reply's price cannot be read")
-	}
-	if strings.Trim(fine, "0") != "" {
-		n++
 	}
 	if n > 0 && !negative {
 		return 0, errors.New("kbtwilio: the reply's price is a credit")
-	}
-	if n > cost.Max {
-		return 0, cost.ErrRange
 	}
 	return n, nil
 }
