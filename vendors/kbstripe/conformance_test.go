@@ -15,6 +15,6 @@ func TestConformance(t *testing.T) {
 	vendortest.Run(t, vendortest.Kit{
 		Vendor:  kbstripe.New(nil),
 		Vectors: vectors,
-		Over:    []string{"pi-create-above-bound", "refund-above", "v2-outbound-more"},
+		Over:    []string{"pi-create-above-bound", "refund-above", "v2-outbound-more", "invoice-pay-more"},
 	})
 }

@@ -69,50 +69,12 @@ func total(lines ...[]cost.Line) (sum int64) {
 	return sum
 }
 
-// What a reply books and holds is within the bound, on its meter and in its currency, unless the vector is about
-// Stripe taking more than it may.
-func TestBoundsHold(t *testing.T) {
-	for _, p := range pricedVectors(t) {
-		s, ok := p.settles(p.reply)
-		above := strings.Contains(p.name, "above") || strings.HasSuffix(p.name, "-more")
-		if !ok || above {
-			if ok && total(s.Actual, s.Held) <= total(p.bound.Lines) {
-				t.Errorf("%s is said to be above its bound, and is not", p.name)
-			}
-			continue
-		}
-		if got, most := total(s.Actual, s.Held), total(p.bound.Lines); got > most {
-			t.Errorf("%s: %d is booked and held of %d", p.name, got, most)
-		}
-		for _, l := range append(s.Actual, s.Held...) {
-			if b := p.bound.Lines[0]; l.Meter != b.Meter || l.Currency != b.Currency {
-				t.Errorf("%s: %v is booked or held of a bound of %v", p.name, l, b)
-			}
-		}
-	}
-}
-
-// A reply that cannot be read, whatever its status, never settles below the bound: a page of a proxy in between, a body
-// cut short, an object without its amounts.
-func TestUnreadableRepliesKeepTheBound(t *testing.T) {
-	for _, p := range pricedVectors(t) {
-		cut := p.reply.Body[:len(p.reply.Body)/2]
-		for _, body := range [][]byte{nil, []byte("<html>Bad gateway</html>"), cut, []byte(`[]`), []byte(`"x"`), []byte(`{"object":"x"}`), []byte(`{"error":"x"}`)} {
-			for _, status := range []int{200, 201, 302, 400, 401, 402, 403, 404, 409, 424, 429, 500, 502, 503, 504} {
-				r := &vendors.Reply{Status: status, Header: p.reply.Header, Body: body}
-				if s, ok := p.settles(r); ok && total(s.Actual, s.Held) < total(p.bound.Lines) {
-					t.Errorf("%s: status %d with %q settles at %d of %d", p.name, status, body, total(s.Actual, s.Held), total(p.bound.Lines))
-				}
-			}
-		}
-	}
-}
-
 // Of a reply that is read, the amounts are: with one of another form in its place it is not read.
 func TestAmountsAreReadAndNotGuessed(t *testing.T) {
 	for _, p := range pricedVectors(t) {
 		s, ok := p.settles(p.reply)
-		if !ok || p.call.Operation.Settle == nil || total(s.Actual, s.Held) == 0 {
+		before := total(s.Actual, s.Held)
+		if !ok || p.call.Operation.Settle == nil || before == 0 {
 			continue
 		}
 		for _, field := range []string{"amount", "value", "amount_received", "amount_paid", "amount_remaining", "amount_total", "amount_due", "amount_captured", "amount_capturable"} {
@@ -122,18 +84,12 @@ func TestAmountsAreReadAndNotGuessed(t *testing.T) {
 					continue
 				}
 				r := &vendors.Reply{Status: p.reply.Status, Header: p.reply.Header, Body: body}
-				if s, ok := p.settles(r); ok && total(s.Actual, s.Held) < total(p.bound.Lines) && total(s.Actual, s.Held) < total2(p) {
+				if s, ok := p.settles(r); ok && total(s.Actual, s.Held) < total(p.bound.Lines) && total(s.Actual, s.Held) < before {
 					t.Errorf("%s: %s is %s, and it settles at %d", p.name, field, other, total(s.Actual, s.Held))
 				}
 			}
 		}
 	}
-}
-
-// total2 is what the vector's own reply books and holds.
-func total2(p priced) int64 {
-	s, _ := p.settles(p.reply)
-	return total(s.Actual, s.Held)
 }
 
 func replaceField(body []byte, field, value string) ([]byte, bool) {
