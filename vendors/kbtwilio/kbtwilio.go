@@ -37,7 +37,7 @@ func New(o *Options) vendors.Vendor {
 		Name:       "twilio",
 		Operations: join(append(operations(t), hardDenied()...)),
 		HostOf:     hostOf,
-		Headers:    []string{apiVersion},
+		Headers:    []string{apiVersion, "If-Match"}, // without If-Match an update would be unconditional
 		Check:      check,
 		Place:      place,
 		Refuse:     refuse,

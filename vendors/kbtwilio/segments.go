@@ -97,6 +97,8 @@ func joins(last, r rune, regional int) bool {
 		return false // the calculator splits \r\n too
 	case unicode.In(r, unicode.M, unicode.Join_Control, unicode.Other_Grapheme_Extend, unicode.Variation_Selector):
 		return true
+	case r == 0x0e33 || r == 0x0eb3: // Thai and Lao am, which are letters to the tables and marks to the annex
+		return true
 	case r >= 0x1f3fb && r <= 0x1f3ff || r >= 0xe0020 && r <= 0xe007f: // skin tones, tags of a flag
 		return true
 	case last == 0x200d: // zero-width joiner, before another picture

@@ -293,3 +293,40 @@ func (v vector) supply(c *vendors.Call) {
 		c.Account = account
 	}
 }
+
+// TestNoVectorCostsMoreThanItsBound says so of every vector but those that are about a reply above it.
+func TestNoVectorCostsMoreThanItsBound(t *testing.T) {
+	above := []string{"settle-above-the-bound", "settle-more-segments"}
+	for _, v := range vectors(t) {
+		bound, actual := v.head["lines"], v.head["actual"]
+		if actual == "" || slices.Contains(above, v.name) {
+			continue
+		}
+		for line := range strings.SplitSeq(actual, ", ") {
+			if most := amountOf(t, bound, line); amountOf(t, actual, line) > most {
+				t.Errorf("%s: %s, of at most %s", v.name, line, bound)
+			}
+		}
+	}
+}
+
+// amountOf is the amount among lines, written as in a vector, on the meter and in the currency of like; 0 where there
+// is none.
+func amountOf(t *testing.T, lines, like string) int64 {
+	t.Helper()
+	for line := range strings.SplitSeq(lines, ", ") {
+		f, g := strings.Fields(line), strings.Fields(like)
+		if len(f) != len(g) || f[len(f)-1] != g[len(g)-1] || f[0] != g[0] && len(f) == 3 {
+			continue
+		}
+		if len(f) == 3 { // "fee 0.0133 USD"
+			return readLine(t, line).Amount
+		}
+		n, err := cost.ParseCount(f[0]) // "2 units"
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return 0
+}
