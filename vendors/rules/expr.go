@@ -238,9 +238,6 @@ func (e *expr) fold(in input, tables Tables) (*big.Rat, error) {
 		default:
 			into(total, total, n)
 		}
-		if total.Num().BitLen() > 256 || total.Denom().BitLen() > 256 {
-			return nil, cost.ErrRange
-		}
 	}
 	if none != nil {
 		return nil, none

@@ -73,12 +73,18 @@ func TestAmounts(t *testing.T) {
 		{"units", `{count: {json: "a[*].b[*]", optional: true}}`, `{"a":[{"b":"1,2"},{}]}`, "param_invalid a[b]"},
 		{"units", `{count: {json: "a[*].b[*]", optional: true}}`, `{"a":"none"}`, "param_invalid a[b]"},
 		{"units", `{count: {json: "a[*]", optional: true}}`, `{"a":null}`, "0 units"},
+		{"units", `{count: {json: "a[*]"}}`, `{"a":[1,null]}`, "param_invalid a"},
+		{"units", `{count: {json: a.b, optional: true}}`, `{"a":"x"}`, "param_invalid a[b]"},
+		{"units", `{lookup: {table: rate, key: {json: "k[*]"}}}`, `{"k":["b","b"]}`, "param_invalid k"},
+		{"units", `{lookup: {table: rate, key: {json: "k[*]"}}}`, `{"k":["b"]}`, "2 units"},
+		{"units", `{sum: [{int: {json: a}}, {int: {json: a}}]}`, `{"a":9007199254740991}`, "cost_unknown"},
 		{"units", `{count: {json: a, split: ","}}`, `{"a":"x,y,z"}`, "3 units"},
 		{"units", `{count: {json: a, split: ","}}`, `{"a":7}`, "param_invalid a"},
 		{"units", `{count: {json: "[*].a"}}`, `[{"a":1},{"a":2}]`, "2 units"},
 		{"units", `{count: {json: "[*].a"}}`, `[{"a":1},{"b":2}]`, "param_invalid a"},
 		{"units", `{bytes: {json: $}}`, `{ "a" : "\u00e9\u00e9" }`, "12 units"},
 		{"units", `{bytes: {json: a}}`, `{"a":"abc"}`, "5 units"},
+		{"units", `{bytes: {json: a}}`, `{"a":[1` + strings.Repeat(",1", 25_000) + `]}`, "param_invalid a"},
 		{"units", `{int: {json: a, default: "7"}}`, `{}`, "7 units"},
 		{"units", `{int: {json: a, default: "7"}}`, `{"a":null}`, "7 units"},
 		{"units", `{int: {json: a, default: "7"}}`, `{"a":8}`, "8 units"},
@@ -160,10 +166,53 @@ func TestPlace(t *testing.T) {
 		if err != nil || p.Header != parts.header || p.Value != parts.value || len(p.Secrets) != 1 || p.Secrets[0] != parts.part {
 			t.Errorf("%s: %v", name, err)
 		}
-		for _, bad := range []string{"", "kbv1_x", " " + parts.part, parts.part + "\n", parts.part + "\r\nX: y", parts.part + "é"} {
+		for _, bad := range []string{"", "kbv1_x", " " + parts.part, parts.part + "\n", "!" + parts.part, parts.part + "!", parts.part + "\r\nX: y", parts.part + "é"} {
 			if _, err := place([]string{bad}); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
 				t.Errorf("%s: %q: %v", name, bad, err)
 			}
+		}
+	}
+}
+
+// No pattern lets through what would end a header.
+func TestPlaceIsPrintable(t *testing.T) {
+	v, err := rules.Parse("acme.yaml", []byte(strings.Replace(small, "'ak_[a-z0-9]+'", "'(?s).*'", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", "a b", "a\r\nX: y", "é"} {
+		if _, err := v.Place([]string{bad}); err == nil {
+			t.Errorf("%q was placed", bad)
+		}
+	}
+}
+
+// A reply in another currency than was reserved is booked as it says, and a person sees it.
+func TestAnotherCurrency(t *testing.T) {
+	v := shipped(t, "plaid")
+	c := call(t, v, "https://production.plaid.com/transfer/create", `{"amount":"1.00"}`)
+	b, err := c.Operation.Bound(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, flag := range map[string]string{"USD": "", "CAD": "unexpected currency"} {
+		s, err := c.Operation.Settle(c, b, &vendors.Reply{Status: 200, Body: []byte(`{"transfer":{"id":"t","amount":"1.00","iso_currency_code":"` + code + `"}}`)})
+		if err != nil || s.Flag != flag || s.Actual[0].String() != "1.00 "+code {
+			t.Errorf("%s: %+v, %v", code, s, err)
+		}
+	}
+}
+
+// What SDKs send again of their own is turned into a refusal where nothing protects it.
+func TestResends(t *testing.T) {
+	v := shipped(t, "openai")
+	for status, want := range map[int]bool{0: true, 200: false, 302: false, 400: false, 408: true, 409: true, 429: true, 500: true, 529: true} {
+		var r *vendors.Reply
+		if status != 0 {
+			r = &vendors.Reply{Status: status}
+		}
+		if v.Resends(nil, r) != want {
+			t.Errorf("%d: want %t", status, want)
 		}
 	}
 }
