@@ -47,7 +47,7 @@ operations:
 // An agent that talks to a model, with a cent to spend: a call holds what it can cost at most, and what its usage says
 // is booked.
 func ExampleShipped() {
-	t := new(testing.T) // your test's
+	t := new(testing.T)                                        // your test's
 	anthropic, err := rules.Shipped("anthropic", rules.Tables{ // US dollars for one million tokens
 		"input": {"m-1": "3"}, "cache_write": {"m-1": "6"}, "cache_read": {"m-1": "0.30"}, "output": {"m-1": "15"},
 	})
