@@ -50,6 +50,7 @@ var walls = []wall{
 
 	{"vendors/kb*", adapter("vendors"), nil}, // no SDK: the adapters read HTTP, so they fit every version of one
 	{"vendors/vendortest", adapter("vendors"), nil},
+	{"vendors/rules", append(adapter("vendors"), "internal/document"), yaml},
 	{"ledger/memory", adapter("ledger"), nil},
 	{"ledger/redisledger", adapter("ledger"), goRedis},
 	{"ledger/ledgertest", adapter("ledger"), nil},

@@ -325,6 +325,36 @@ func Member(tree any, name string) (value any, ok bool) {
 	return nil, false
 }
 
+// Size is how many bytes a JSON tree takes when it is written without space between its values and with its strings as
+// UTF-8, unescaped: never more than the body that it was read from, and never less than the text in it. ok is false for
+// a tree of which part was not kept, a list of more than 20,000 numbers.
+func Size(tree any) (n int64, ok bool) {
+	ok = true
+	add := func(name int, value any) {
+		size, whole := Size(value)
+		n, ok = n+int64(name)+size+1, ok && whole
+	}
+	switch v := tree.(type) {
+	case object:
+		for _, m := range v {
+			add(len(m.name)+3, m.value) // "name":
+		}
+		return max(n-1, 0) + 2, ok // a comma between two
+	case []any:
+		for _, e := range v {
+			add(0, e)
+		}
+		return max(n-1, 0) + 2, ok && len(v) < maxParams
+	case string:
+		return int64(len(v)) + 2, true
+	case json.Number:
+		return int64(len(v)), true
+	case bool:
+		return int64(len(strconv.FormatBool(v))), true
+	}
+	return int64(len("null")), true
+}
+
 // DecodeJSON reads exactly one JSON document. A name that stands twice in one object is an error, because
 // readers differ in which they take; so are trailing data, nesting deeper than 16 and more than half a million
 // values. Objects are read with [Member], lists are []any, numbers json.Number. Of a list of numbers alone, an

@@ -3,6 +3,7 @@ package kbresend
 import (
 	"encoding/json"
 	"regexp"
+	"strconv"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/reason"
@@ -51,7 +52,7 @@ func (t tariff) boundBroadcast(c *vendors.Call, seen *vendors.Reply) (vendors.Bo
 	return vendors.Bound{Probe: &vendors.Probe{
 		Operation: "resend.segments.contacts.list",
 		Path:      "/segments/" + segment + "/contacts",
-		Query:     []vendors.Param{{Name: "limit", Value: "100"}},
+		Query:     []vendors.Param{{Name: "limit", Value: strconv.Itoa(pageSize)}},
 	}}, nil
 }
 
@@ -67,7 +68,7 @@ func (t tariff) boundSegment(r *vendors.Reply) (vendors.Bound, error) {
 	switch err := json.Unmarshal(r.Body, &page); {
 	case r.Status != 200 || err != nil || page.Object != "list" || page.Data == nil || page.HasMore == nil:
 		return vendors.Bound{}, vendors.Refuse(reason.ProbeFailed, "the segment's contacts cannot be read, so the broadcast cannot be priced")
-	case *page.HasMore || len(page.Data) > pageSize:
+	case *page.HasMore:
 		return vendors.Bound{Kind: vendors.Unknown, Why: manyContacts}, nil
 	}
 	recipients := make([]string, len(page.Data))

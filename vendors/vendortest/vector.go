@@ -304,7 +304,9 @@ func (w *world) price(p *played) error {
 	if c.Operation.Class.Paid() {
 		sent := *c
 		sent.Params = slices.Concat(sent.Params, p.bound.Send)
-		p.got.Unlisted, p.got.Redirects = sent.Unlisted(c.Operation.Params)
+		schema := c.Operation.Params
+		schema.Redirects = slices.Concat(schema.Redirects, vendor.RedirectHeaders)
+		p.got.Unlisted, p.got.Redirects = sent.Unlisted(schema)
 	}
 	p.got.Kind = [...]string{"unknown", "at most", "exact"}[p.bound.Kind]
 	p.got.Why, p.got.Object = p.bound.Why, p.bound.Object

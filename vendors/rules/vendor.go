@@ -1,0 +1,345 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// vendor makes the vendor that a valid file describes.
+func (f *file) vendor(tables Tables) vendors.Vendor {
+	v := vendors.Vendor{
+		Name:            f.Vendor,
+		Headers:         f.Headers,
+		RedirectHeaders: f.RedirectHeaders,
+		RetryHeaders:    f.RetryHeaders,
+		Place:           f.Credential.placer(f.Vendor),
+		Refuse:          f.Refusal.refuse,
+		Resends:         resends,
+	}
+	for _, host := range f.Hosts {
+		for i := range f.Operations {
+			v.Operations = append(v.Operations, f.Operations[i].row(host, tables))
+		}
+	}
+	return v
+}
+
+// resends says that an SDK of which nothing is known sends a call again where SDKs do.
+func resends(_ *vendors.Call, r *vendors.Reply) bool {
+	return r == nil || r.Status >= 500 || slices.Contains([]int{408, 409, 425, 429}, r.Status)
+}
+
+func (k credential) placer(vendor string) func([]string) (vendors.Placement, error) {
+	whole := regexp.MustCompile(`^(?:` + k.Pattern + `)$`)
+	header := k.Header
+	if header == "" {
+		header = "Authorization"
+	}
+	return func(parts []string) (vendors.Placement, error) {
+		if len(parts) != 1 || !printable(parts[0]) || !whole.MatchString(parts[0]) {
+			return vendors.Placement{}, fmt.Errorf("the credential is not one of %s's", vendor)
+		}
+		value := parts[0]
+		if k.Scheme != "" {
+			value = k.Scheme + " " + value
+		}
+		return vendors.Placement{Header: header, Value: value, Secrets: parts}, nil
+	}
+}
+
+// printable keeps out what would end a header, whatever a pattern allows.
+func printable(s string) bool {
+	return s != "" && len(s) <= 4096 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+const plainRefusal = `{"error":{"type":"invalid_request_error","code":"$code","message":"$message"}}`
+
+// refuse writes a refusal as the file says.
+func (k refusal) refuse(_ *vendors.Call, r vendors.Refusal) vendors.Response {
+	if r.Status == 0 {
+		row, _ := reason.Lookup(r.Code)
+		r.Status = row.Status
+	}
+	if r.Message == "" {
+		r.Message = r.Error()
+	}
+	template, contentType := k.Body, k.ContentType
+	if template == "" {
+		template = plainRefusal
+	}
+	if contentType == "" {
+		contentType = "application/json"
+	}
+	body, err := fill(template, r)
+	if err != nil { // cannot happen: the template was filled in when the file was read
+		body = []byte("{}")
+	}
+	return vendors.Response{Status: r.Status, Header: http.Header{"Content-Type": {contentType}}, Body: body}
+}
+
+func (op *operation) row(host string, tables Tables) vendors.Operation {
+	row := vendors.Operation{
+		Name: op.Name, Method: op.Method, Host: host, Path: op.Path,
+		Class: vendors.Class(op.Class), HardDeny: op.Deny, Body: encodings[op.Body],
+		Params: vendors.Schema{Plain: op.Params, Redirects: op.Redirects},
+	}
+	if op.Outcome != nil {
+		row.Outcome = op.Outcome.judge
+	}
+	if row.Class.Paid() && op.Deny == "" {
+		p := pricer{op, tables}
+		row.Bound = p.bound
+		if op.Settle != nil {
+			row.Settle = p.settle
+		}
+	}
+	return row
+}
+
+// A pricer prices one operation's calls.
+type pricer struct {
+	op     *operation
+	tables Tables
+}
+
+// bound refuses what it cannot read. What has no price, or is named as what has none, is unknown.
+func (p pricer) bound(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+	in := input{call: c}
+	b := vendors.Bound{Kind: vendors.AtMost}
+	if p.op.Kind == "exact" {
+		b.Kind = vendors.Exact
+	}
+	for i := range p.op.Bound {
+		l, err := p.line(&p.op.Bound[i], in)
+		var none *notPriced
+		switch {
+		case errors.As(err, &none):
+			b.Kind, b.Why = vendors.Unknown, none.Error()
+		case err != nil:
+			return vendors.Bound{}, refused(err)
+		default:
+			b.Lines = append(b.Lines, l)
+		}
+	}
+	for i := range p.op.UnknownIf {
+		u := &p.op.UnknownIf[i]
+		holds, err := u.holds(in)
+		if err != nil {
+			return vendors.Bound{}, refused(&unread{&u.From, err})
+		}
+		if holds {
+			b.Kind, b.Why = vendors.Unknown, u.Why
+		}
+	}
+	if len(p.op.Bound) == 0 && b.Kind != vendors.Unknown {
+		// A file that says only when the cost is unknown says nothing of other calls.
+		b.Kind, b.Why = vendors.Unknown, "the rules of "+p.op.Name+" do not say what it costs; give the rule a ceiling"
+	}
+	var err error
+	b.Recipients, err = p.recipients(in)
+	return b, err
+}
+
+func refused(err error) error {
+	var u *unread
+	if errors.As(err, &u) && u.at.name() != "" {
+		r := vendors.Refuse(reason.ParamInvalid, "the call cannot be priced: %v", u.err)
+		r.Param = u.at.name()
+		return r
+	}
+	return vendors.Refuse(reason.CostUnknown, "the call cannot be priced: %v", err)
+}
+
+func (p pricer) line(l *line, in input) (out cost.Line, err error) {
+	out.Meter = cost.Meter(l.Meter)
+	n, err := l.Amount.eval(in, p.tables)
+	if err != nil {
+		return out, err
+	}
+	if out.Amount, err = amount(n, out.Meter); err != nil {
+		return out, err
+	}
+	if l.Currency != nil {
+		if out.Currency, err = l.Currency.read(in); err != nil {
+			return out, err
+		}
+	}
+	return out, out.Valid()
+}
+
+func (k *currency) read(in input) (cost.Currency, error) {
+	if k.Code != "" {
+		return cost.Currency(k.Code), nil
+	}
+	values, err := k.From.values(in)
+	if err != nil {
+		return "", &unread{k.From, err}
+	}
+	first, err := text(values[0])
+	code := cost.Currency(strings.ToUpper(first))
+	if err != nil || len(values) != 1 || !code.Valid() {
+		return "", &unread{k.From, errors.New("it is not a currency code such as USD")}
+	}
+	return code, nil
+}
+
+// recipients are the mail addresses of the call. What is none, or cannot be told apart, is "?".
+func (p pricer) recipients(in input) ([]string, error) {
+	var all []string
+	for i := range p.op.People {
+		values, err := p.op.People[i].values(in)
+		if err != nil {
+			return nil, refused(&unread{&p.op.People[i], err})
+		}
+		for _, v := range values {
+			if s, _ := text(v); s != "" { // what is no text is "?"
+				all = append(all, addresses(s)...)
+			} else if v != "" {
+				all = append(all, "?")
+			}
+		}
+	}
+	return all, nil
+}
+
+func addresses(s string) []string {
+	list, err := mail.ParseAddressList(s)
+	if err != nil {
+		return []string{"?"}
+	}
+	var all []string
+	for _, a := range list {
+		at := strings.LastIndexByte(a.Address, '@')
+		all = append(all, a.Address[:at]+strings.ToLower(a.Address[at:]))
+	}
+	return all
+}
+
+// judge says what a reply proves. Not executed takes a status that the file names and the vendor's own error.
+func (o *outcome) judge(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
+	switch {
+	case len(o.Executed) == 0 && vendors.ByStatus(c, r) == vendors.Executed, slices.Contains(o.Executed, r.Status):
+		return vendors.Executed
+	case !slices.Contains(o.NotExecuted, r.Status):
+		return vendors.OutcomeUnknown
+	}
+	tree, err := vendors.DecodeJSON(r.Body)
+	if err != nil {
+		return vendors.OutcomeUnknown
+	}
+	if found, err := walk(tree, o.Error, strict); err != nil || len(found) == 0 {
+		return vendors.OutcomeUnknown
+	}
+	return vendors.NotExecuted
+}
+
+// settle reads what the call did cost. Where the bound was not known, what was reserved is the rule's ceiling, and the
+// reply's numbers are not all that it costs: the ceiling is booked.
+func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s vendors.Settlement, err error) {
+	known, err := p.bound(c, nil)
+	if err != nil {
+		return s, err
+	}
+	asked := input{call: c}
+	atBound := known.Kind == vendors.Unknown || len(p.op.Settle.Lines) == 0
+	for i := range p.op.Settle.BoundIf {
+		holds, err := p.op.Settle.BoundIf[i].holds(asked)
+		if err != nil {
+			return s, err
+		}
+		atBound = atBound || holds
+	}
+	lines := p.op.Settle.Lines
+	in, err := input{call: c, reply: r}, error(nil)
+	streamed := p.op.Settle.Stream != nil && strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream")
+	if streamed {
+		lines = p.op.Settle.Stream.Lines
+		in.tree, err = events(r.Body, p.op.Settle.Stream.End)
+	} else if in.tree, err = vendors.DecodeJSON(r.Body); err == nil {
+		s.Objects, err = p.objects(in)
+	}
+	switch {
+	case atBound: // whatever the reply is
+		return vendors.Settlement{Actual: b.Lines, Objects: s.Objects}, nil
+	case err != nil:
+		return vendors.Settlement{}, fmt.Errorf("the reply cannot be read: %w", err)
+	}
+	for i := range lines {
+		l, err := p.line(&lines[i], in)
+		if streamed && errors.Is(err, errMissing) {
+			// It came to its end and does not say, because the call did not ask it to.
+			return vendors.Settlement{Actual: b.Lines}, nil
+		}
+		if err != nil {
+			return vendors.Settlement{}, fmt.Errorf("the reply does not say what it did cost: %w", err)
+		}
+		if !slices.ContainsFunc(b.Lines, func(bl cost.Line) bool { return bl.Meter == l.Meter && bl.Currency == l.Currency }) {
+			s.Flag = "unexpected currency"
+		}
+		s.Actual = append(s.Actual, l)
+	}
+	return s, nil
+}
+
+// events are what the events of a stream hold, those of JSON. A stream that does not come to its end is an error: what
+// it says last is not the whole cost.
+func events(body []byte, end string) (any, error) {
+	all := []any{}
+	ended := false
+	text := strings.ReplaceAll(string(body), "\r\n", "\n")
+	blocks := strings.Split(text, "\n\n")
+	if blocks[len(blocks)-1] != "" {
+		return nil, errors.New("the stream ends within an event")
+	}
+	for _, block := range blocks[:len(blocks)-1] {
+		var data []string
+		for line := range strings.SplitSeq(block, "\n") {
+			if d, ok := strings.CutPrefix(line, "data:"); ok {
+				data = append(data, strings.TrimPrefix(d, " "))
+			}
+		}
+		joined := strings.Join(data, "\n")
+		ended = joined == end
+		if ended || joined == "" {
+			continue
+		}
+		tree, err := vendors.DecodeJSON([]byte(joined))
+		if err != nil {
+			return nil, errors.New("an event of the stream is not JSON")
+		}
+		kind, _ := vendors.Member(tree, "type")
+		ended = kind == end
+		all = append(all, tree)
+	}
+	if !ended {
+		return nil, errors.New("the stream does not come to its end")
+	}
+	return all, nil
+}
+
+func (p pricer) objects(in input) ([]string, error) {
+	var all []string
+	for i := range p.op.Settle.Objects {
+		values, err := p.op.Settle.Objects[i].values(in)
+		if err != nil {
+			return nil, &unread{&p.op.Settle.Objects[i], err}
+		}
+		for _, v := range values {
+			s, err := text(v)
+			if err != nil {
+				return nil, &unread{&p.op.Settle.Objects[i], err}
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
