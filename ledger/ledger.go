@@ -67,7 +67,8 @@ type Ledger interface {
 	// Release gives a hold back. It is called only with proof that the vendor did not execute. unsent says that
 	// not even a byte left; then counted calls come back too. A hold that a retry has attached to in the
 	// meantime is not given back: it becomes in doubt, and so it stays until it is released with a hold whose Phase
-	// is Doubt, that is by someone who has seen the doubt (InDoubt, Find) and resolved it.
+	// is Doubt, that is by someone who has seen the doubt (InDoubt, Find) and resolved it, and with the RetryUntil that it has still: a
+	// retry that has attached since may be at the vendor.
 	Release(ctx context.Context, h Hold, unsent bool) error
 
 	// Adjust corrects what a settled reservation has cost, when the vendor says so later: a price that comes after

@@ -346,6 +346,16 @@ var claimLaws = []Law{
 		w.release(w.phase(h.ID, ledger.Doubt), true) // who has seen the doubt resolves it
 		w.stands(purse(10), 0, 0)
 	}},
+	{"release-stale", "A doubt that was seen before a retry attached is not resolved by who saw it then.", func(w *world) {
+		h := w.admit(w.claimed("c", "f", 8))
+		w.doubt(h)
+		seen := w.phase(h.ID, ledger.Doubt)
+		w.admit(w.claimed("c", "f", 8))
+		w.release(seen, false)
+		w.stands(purse(10), 0, 8)
+		w.release(w.phase(h.ID, ledger.Doubt), false)
+		w.stands(purse(10), 0, 0)
+	}},
 	{"retry-release", "The answer to a retry never releases an earlier attempt's hold.", func(w *world) {
 		h := w.admit(w.claimed("c", "f", 8))
 		w.release(w.admit(w.claimed("c", "f", 8)), false)

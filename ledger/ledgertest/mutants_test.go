@@ -73,6 +73,7 @@ var mutants = []mutant{
 	{"attach", "holds again for a retry", func(b base) ledger.Ledger { return claimless{b} }},
 	{"attach-forgotten", "attaches however old the claim", func(b base) ledger.Ledger { return longMemory{b} }},
 	{"release-attached", "releases what a retry has attached to", func(b base) ledger.Ledger { return freesAttached{b} }},
+	{"release-stale", "takes a doubt as resolved by who saw it before a retry", func(b base) ledger.Ledger { return hasty{b} }},
 	{"retry-release", "lets a retry's release give back the first attempt's hold", func(b base) ledger.Ledger { return retryFrees{b} }},
 	{"release-retried", "gives back what a retry has settled as pending", func(b base) ledger.Ledger { return freesPending{b} }},
 	{"release-void", "attaches to a call that was given back and left a level", func(b base) ledger.Ledger {
@@ -615,7 +616,16 @@ type freesAttached struct{ base }
 
 func (m freesAttached) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
 	_ = m.base.Release(ctx, h, unsent)
-	h.Phase = ledger.Doubt
+	return hasty{m.base}.Release(ctx, h, unsent)
+}
+
+// hasty takes what stands now for what was seen.
+type hasty struct{ base }
+
+func (m hasty) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
+	if now, err := m.Find(ctx, h.Tenant, h.ID); err == nil {
+		h.Phase, h.RetryUntil = ledger.Doubt, now.RetryUntil
+	}
 	return m.base.Release(ctx, h, unsent)
 }
 

@@ -30,6 +30,7 @@ type budgetArgs struct {
 	Rev   string `json:"rev"`
 
 	Alerts string `json:"alerts"` // JSON; empty for none
+	Again  bool   `json:"again"`  // a re-arm: of a row that is there the limit can only be lowered
 }
 
 // SetBudget makes or revises a shared budget. A reserve that starts afterwards is checked against it in every

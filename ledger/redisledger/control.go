@@ -28,6 +28,7 @@ type openArgs struct {
 	Expires   string       `json:"expires"`
 	Retention string       `json:"retention"` // microseconds for which the row outlives the key
 	Globals   []globalArgs `json:"globals"`
+	Frozen    bool         `json:"frozen"` // a re-arm: an overrun had frozen the key
 }
 
 type globalArgs struct {
@@ -38,6 +39,7 @@ type globalArgs struct {
 
 // controlArgs is ARGV[1] of control.lua.
 type controlArgs struct {
+	Now     string `json:"now"`
 	Name    string `json:"name"`
 	Verb    string `json:"verb"`
 	Reason  string `json:"reason"`
@@ -93,7 +95,7 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 		return ledger.Report{}, err
 	}
 	name, _ := c.Name()
-	a := controlArgs{Name: name, Verb: string(c.Verb), Reason: c.Reason, Nonce: nonce(), Key: c.Key != "", Global: c.Tenant == ""}
+	a := controlArgs{Now: l.clock(), Name: name, Verb: string(c.Verb), Reason: c.Reason, Nonce: nonce(), Key: c.Key != "", Global: c.Tenant == ""}
 	if a.Global {
 		report, err := l.controlAll(ctx, a)
 		if partial := (*ledger.PartialError)(nil); err == nil || errors.As(err, &partial) {

@@ -73,7 +73,7 @@ func TestTheCostOfAReserveDoesNotGrowWithWhatIsOpen(t *testing.T) {
 		local id = 'copy' .. i
 		redis.call('COPY', KEYS[1], 'kb:{acme}:r:' .. id)
 		redis.call('ZADD', i % 3 == 0 and 'kb:{acme}:pending' or 'kb:{acme}:open', i % 2 == 0 and '0' or '1', id)
-		redis.call('HSET', 'kb:{acme}:r:' .. id, 'p', i % 3 == 0 and 'pending' or i % 2 == 0 and 'in_doubt' or 'in_flight')
+		redis.call('HSET', 'kb:{acme}:r:' .. id, 'p', i % 3 == 0 and 'pending' or i % 2 == 0 and 'in_doubt' or 'in_flight', 'd', '1')
 	end return 1`, []string{"kb:{acme}:r:" + last.ID}).Err())
 	if many := commands(t, rdb, l); few != many {
 		t.Errorf("with few open reservations a call takes\n%s\nand with ten thousand\n%s", few, many)

@@ -73,6 +73,9 @@ func (l *Ledger) orLater(ctx context.Context, e entry, say func() error) error {
 	return fmt.Errorf("%w: %w", ledger.ErrDeferred, err)
 }
 
+// missingBudget is what close.lua says of a shared budget.
+const missingBudget = "keybrake: the row of a shared budget is missing"
+
 // unreached says that err leaves open what became of a verb, and that saying it again may help. What a script has
 // refused stays refused; what Redis refuses before it runs one (READONLY, LOADING, OOM, NOAUTH, …) passes.
 func unreached(err error) bool {
@@ -81,6 +84,8 @@ func unreached(err error) bool {
 	switch {
 	case !errors.As(err, &far), errors.Is(err, errReply):
 		return false
+	case errors.As(err, &answer) && strings.Contains(answer.Error(), missingBudget):
+		return true // a re-arm puts it back
 	case errors.As(err, &answer):
 		for _, kind := range []string{"ERR ", "WRONGTYPE ", "CROSSSLOT "} {
 			if strings.HasPrefix(answer.Error(), kind) {

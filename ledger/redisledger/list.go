@@ -3,20 +3,13 @@ package redisledger
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/keybrake/keybrake-go/ledger"
 )
-
-// overdueArgs is ARGV[1] of overdue.lua.
-type overdueArgs struct {
-	Now   string `json:"now"`
-	From  string `json:"from"`
-	Limit string `json:"limit"`
-}
 
 // statesArgs is ARGV[1] of states.lua.
 type statesArgs struct {
@@ -24,32 +17,27 @@ type statesArgs struct {
 	Parts []stateArgs `json:"parts"`
 }
 
-// page is how many holds InDoubt reads at a time.
+// page is how many holds are read at a time.
 const page = 200
 
 // InDoubt lists the holds of a tenant that need a look, oldest first. The list is no snapshot: a hold that is
-// settled meanwhile may be in it. States are not filled in.
+// settled meanwhile may be in it, and one that is in doubt all the while is. States are not filled in.
 func (l *Ledger) InDoubt(ctx context.Context, t string) ([]ledger.Hold, error) {
-	var holds []ledger.Hold
-	for from := 0; ; from += page {
-		a := overdueArgs{Now: l.clock(), From: strconv.Itoa(from), Limit: strconv.Itoa(page)}
-		got, err := l.run(ctx, overdueScript, []string{tenant(t).open()}, a)
-		if err != nil {
-			return nil, err
+	now := l.estimate()
+	seen := map[string]ledger.Hold{}
+	err := l.scan(ctx, tenant(t).open(), func(ids []string) error {
+		more, err := l.readAll(ctx, t, ids, ledger.InFlight, ledger.Doubt)
+		for _, h := range more {
+			if h.Phase == ledger.Doubt || !h.Deadline.After(now) {
+				seen[h.ID] = h
+			}
 		}
-		if err := got.expect("ok"); err != nil {
-			return nil, err
-		}
-		more, err := l.readAll(ctx, t, got.rest, ledger.InFlight, ledger.Doubt)
-		if err != nil {
-			return nil, err
-		}
-		holds = append(holds, more...)
-		if len(got.rest) < page {
-			slices.SortFunc(holds, func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) })
-			return holds, nil
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return slices.SortedFunc(maps.Values(seen), func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) }), nil
 }
 
 // readAll reads those of ids that are still in one of phases.

@@ -29,6 +29,7 @@ type known struct {
 	tenant   string
 	controls []controlArgs        // the newest of each name
 	keys     map[string]time.Time // when they expire
+	frozen   map[string]bool      // keys that an overrun has frozen, and no resume has thawed
 	budgets  map[string]spec
 	holds    map[string]kept
 	floors   map[spot]floor
@@ -62,7 +63,7 @@ func (m *memory) tenant(meta, name string) *known {
 		if m.of == nil {
 			m.of = map[string]*known{}
 		}
-		k = &known{tenant: name, keys: map[string]time.Time{}, budgets: map[string]spec{}, holds: map[string]kept{}, floors: map[spot]floor{}, tenants: map[string]bool{}}
+		k = &known{tenant: name, keys: map[string]time.Time{}, frozen: map[string]bool{}, budgets: map[string]spec{}, holds: map[string]kept{}, floors: map[spot]floor{}, tenants: map[string]bool{}}
 		m.of[meta] = k
 	}
 	return k
@@ -108,6 +109,9 @@ func (m *memory) control(t string, a controlArgs) {
 	k := m.global()
 	if !a.Global {
 		k = m.local(t)
+	}
+	if a.Key && a.Verb == string(ledger.Resume) {
+		delete(k.frozen, a.Name[len("key:"):])
 	}
 	i := slices.IndexFunc(k.controls, func(o controlArgs) bool { return o.Name == a.Name })
 	switch {
@@ -183,6 +187,15 @@ func (m *memory) see(k *known, r record, states []ledger.State) {
 			continue
 		}
 		k.floors[where] = f
+	}
+}
+
+// froze remembers that an overrun has frozen a key. One that is not known will not be opened again.
+func (m *memory) froze(t, key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.local(t); len(k.frozen) < remembered {
+		k.frozen[key] = true
 	}
 }
 

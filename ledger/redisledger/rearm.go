@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -72,7 +73,8 @@ type rearmArgs struct {
 //
 // Where several processes share the store, say Reassert in each of them before Rearm in one: until a process has put
 // back what it knows, its spend is missing in the books. One that was forgotten puts it back by itself when it next
-// speaks to the store.
+// speaks to the store: its reservations whole, but what it knows only as a sum no further than to that sum, in which what
+// was spent since the re-arm is counted too.
 func (l *Ledger) Rearm(ctx context.Context, tenantName string, evidence ...ledger.Hold) (RearmReport, error) {
 	report, err := l.Reassert(ctx, tenantName)
 	if err != nil {
@@ -88,7 +90,11 @@ func (l *Ledger) Rearm(ctx context.Context, tenantName string, evidence ...ledge
 		}
 	}
 	meta := metaFor(tenantName)
-	args := rearmArgs{Epoch: nonce(), Known: l.watch(meta).known(), Rows: l.lasting(tenantName)}
+	rows, err := l.stillThere(ctx, meta)
+	if err != nil {
+		return report, err
+	}
+	args := rearmArgs{Epoch: nonce(), Known: l.watch(meta).known(), Rows: append(rows, l.lasting(tenantName)...)}
 	got, err := l.run(ctx, rearmScript, []string{meta}, args)
 	if err != nil {
 		return report, err
@@ -116,6 +122,25 @@ func (l *Ledger) lasting(t string) []string {
 		list = append(list, tenant(t).budget(name))
 	}
 	return list
+}
+
+// stillThere are the rows that are never gone by right, whoever made them, and are not.
+func (l *Ledger) stillThere(ctx context.Context, meta string) ([]string, error) {
+	return within(ctx, l.timeout, func(ctx context.Context) ([]string, error) {
+		fields, err := l.rdb.HGetAll(ctx, meta).Result()
+		list := []string{}
+		for field := range fields {
+			row, ok := strings.CutPrefix(field, "r:")
+			if !ok || err != nil {
+				continue
+			}
+			var n int64
+			if n, err = l.rdb.Exists(ctx, row).Result(); n == 1 {
+				list = append(list, row)
+			}
+		}
+		return list, err
+	})
 }
 
 func metaFor(t string) string {
@@ -154,6 +179,9 @@ func (l *Ledger) Reassert(ctx context.Context, tenantName string) (RearmReport, 
 
 func (l *Ledger) ensureControls(ctx context.Context, k *known, report *RearmReport) error {
 	for _, a := range k.controls {
+		if a.Verb == string(ledger.Resume) && !a.Global && a.Version == "" {
+			continue // another process may have paused since; what a lost resume leaves paused is resumed by hand
+		}
 		row, key := globalControls, globalControls
 		if !a.Global {
 			row, key = tenant(k.tenant).controls(), tenant(k.tenant).none()
@@ -185,7 +213,7 @@ func (l *Ledger) ensureKeys(ctx context.Context, k *known, report *RearmReport) 
 	}
 	list := globals(got.fields())
 	for id, expires := range k.keys {
-		a := openArgs{Now: l.clock(), Expires: digits(expires.UnixMicro()), Retention: digits(keepClaimed.Microseconds()), Globals: list}
+		a := openArgs{Now: l.clock(), Expires: digits(expires.UnixMicro()), Retention: digits(keepClaimed.Microseconds()), Globals: list, Frozen: k.frozen[id]}
 		if _, err := l.run(ctx, openAgainScript, []string{tenant(k.tenant).key(id), tenant(k.tenant).controls()}, a); err != nil {
 			return err
 		}
@@ -216,15 +244,11 @@ func (l *Ledger) ensureBudgets(ctx context.Context, k *known, report *RearmRepor
 		if err != nil {
 			return err
 		}
-		limit := s.Limit
-		if there[0].rev != "" {
-			limit = min(limit, there[0].Limit)
-			if !ledger.SameCount(there[0].Budget, s.Budget) {
-				continue
-			}
+		if there[0].rev != "" && !ledger.SameCount(there[0].Budget, s.Budget) {
+			continue
 		}
 		key := tenant(k.tenant).budget(name)
-		if _, err := l.run(ctx, budgetAgainScript, []string{key}, budgetArgs{Spec: encode(s.Budget), Limit: digits(limit), Rev: s.rev}); err != nil {
+		if _, err := l.run(ctx, budgetAgainScript, []string{key}, budgetArgs{Spec: encode(s.Budget), Limit: digits(s.Limit), Rev: s.rev, Alerts: percents(s.AlertAt), Again: true}); err != nil {
 			return err
 		}
 		if there[0].rev == "" && rowMissing {
@@ -478,7 +502,7 @@ func (m *memory) copy(meta string, now time.Time) *known {
 	if k == nil {
 		return &known{}
 	}
-	c := &known{tenant: k.tenant, controls: slices.Clone(k.controls), keys: map[string]time.Time{}, budgets: maps.Clone(k.budgets),
+	c := &known{tenant: k.tenant, controls: slices.Clone(k.controls), keys: map[string]time.Time{}, frozen: maps.Clone(k.frozen), budgets: maps.Clone(k.budgets),
 		holds: map[string]kept{}, floors: maps.Clone(k.floors), tenants: maps.Clone(k.tenants), alone: map[string]string{}}
 	for id, expires := range k.keys {
 		if expires.UnixMicro() <= 0 || now.Before(expires.Add(keepClaimed)) {

@@ -24,7 +24,6 @@ var (
 	setBudgetScript   = gated("setbudget", makes("1"), "books")
 	balanceScript     = plain("balance", "books", "rolling", "cells", "record")
 	statesScript      = plain("states", "books", "rolling", "cells", "record")
-	overdueScript     = plain("overdue", "books")
 	controlScript     = replicated(watched("control", makes("1, 3"), "books"))
 	registerScript    = gated("register", makes("1, 2"), "books", "record")
 	alertsScript      = plain("alerts", "books")
@@ -33,7 +32,7 @@ var (
 	checkScript       = plain("check", "books")
 
 	// What a re-arm puts back is put back while the tenant is frozen.
-	ensureScript      = watched("ensure", nothing, "books", "rolling", "cells", "record", "put")
+	ensureScript      = watched("ensure", nothing, "books", "rolling", "cells", "record", "put", "older")
 	floorScript       = watched("floor", nothing, "books", "rolling", "cells", "record", "put")
 	openAgainScript   = watched("open", makes("2"), "books")
 	budgetAgainScript = watched("setbudget", makes("1"), "books")

@@ -60,6 +60,7 @@ type releaseArgs struct {
 	ID     string     `json:"id"`
 	Key    string     `json:"key"`
 	Phase  string     `json:"phase"` // that the caller has seen
+	Ru     string     `json:"ru"`    // until when the caller thinks that a retry may run
 	Unsent bool       `json:"unsent"`
 	Layout string     `json:"layout"`
 	From   string     `json:"from"`
@@ -95,6 +96,9 @@ func (l *Ledger) settle(ctx context.Context, h ledger.Hold, s ledger.Settlement,
 			r, err := l.receipt(got)
 			if err == nil {
 				l.remembers(rec, args, r.States)
+			}
+			if r.Over {
+				l.memory.froze(h.Tenant, rec.Key)
 			}
 			r.Strays = strays
 			return r, errors.Join(bad, err)
@@ -242,6 +246,9 @@ func (l *Ledger) release(ctx context.Context, h ledger.Hold, unsent bool) error 
 	rec := record{Hold: h}
 	for range tries {
 		keys, args := l.releaseArgs(rec, h.Phase, unsent)
+		if !h.RetryUntil.IsZero() {
+			args.Ru = digits(h.RetryUntil.UnixMicro())
+		}
 		got, err := l.run(ctx, releaseScript, keys, args)
 		if err != nil {
 			return err
@@ -249,7 +256,11 @@ func (l *Ledger) release(ctx context.Context, h ledger.Hold, unsent bool) error 
 		switch got.status {
 		case "ok":
 			if k, ok := l.memory.hold(h.Tenant, h.ID); ok {
-				k = afterRelease(k, unsent)
+				if len(got.rest) == 0 {
+					k = afterRelease(k, unsent)
+				} else if k.Phase == ledger.InFlight {
+					k.Phase = ledger.Doubt
+				}
 				l.memory.keep(k.record, nil, l.estimate())
 			}
 			return nil

@@ -19,9 +19,11 @@ if q.version ~= '' and int(v[3] or '0') >= int(q.version) then return { 'ok', q.
 -- Sent again after another's resume or pause it changes nothing: a resume must not undo a later stop.
 local told = string.match(v[2] or '', q.nonce .. ':(%d+)')
 if told then return { 'ok', told } end
-local given = q.global and str(version + 1) or q.version
+-- A new version is above the clock too: where this row is lost, the tenants still know the old ones. One that a re-arm
+-- says again keeps its own.
+local given = q.global and q.version == '' and str(math.max(version + 1, clock())) or q.version
 redis.call('HSET', KEYS[1], 'n:' .. q.name, string.sub(q.nonce .. ':' .. (given ~= '' and given or '0') .. ' ' .. (v[2] or ''), 1, 256))
-if q.global then redis.call('HSET', KEYS[1], 'v', given) end
+if q.global then redis.call('HSET', KEYS[1], 'v', str(math.max(version, int(given)))) end
 if given ~= '' then redis.call('HSET', KEYS[1], 'g:' .. q.name, given) end
 if q.key and q.verb == 'resume' then redis.call('HDEL', KEYS[2], 'frozen') end
 

@@ -22,6 +22,7 @@ for i, g in ipairs(q.globals) do
     redis.call('HSET', KEYS[2], 'g:' .. g.name, g.version)
   end
 end
+if q.frozen and (not there or meta[3]) then redis.call('HSET', KEYS[1], 'frozen', '1') end
 if not there then redis.call('HSET', KEYS[1], 'open', str(now)) end
 local keep = int(q.expires) + int(q.retention) - now
 if q.expires == '0' then

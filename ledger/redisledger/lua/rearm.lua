@@ -6,7 +6,7 @@
 --
 -- Returns ok
 local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'past', 'met')
-if m[1] == q.epoch then return { 'ok' } end -- sent again
+if m[1] == q.epoch or string.find(m[3] or '', q.epoch, 1, true) then return { 'ok' } end -- sent again
 local seq = str(int(m[2] or '0') + 1)
 local past = q.known .. ' ' .. (m[1] or '') .. ' ' .. (m[4] or '') .. ' ' .. (m[3] or '')
 redis.call('DEL', KEYS[1])

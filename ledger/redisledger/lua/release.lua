@@ -5,11 +5,12 @@
 -- KEYS[7] → who carries its object     KEYS[8…] → rows of the shared budgets
 -- ARGV[1] → JSON, type releaseArgs in settle.go
 --
--- Returns ok        given back; or known to be in doubt, because a retry has attached
+-- Returns ok        given back
+--         ok kept   it stays: a retry has attached
 --         settled   nothing to give back
 --         stale     Go has to read the record and propose anew
 local now = clock()
-local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'attached', 'c', 'k', 'd')
+local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'attached', 'c', 'k', 'd', 'ru')
 if not rec[1] then
   -- A reserve that is still on its way must find that it came too late.
   redis.call('HSET', KEYS[1], 'v', '1', 'p', 'released', 'l', '', 'e', '', 'f', '', 'k', q.key)
@@ -18,13 +19,14 @@ if not rec[1] then
 end
 if rec[1] == 'released' then return { 'ok' } end
 if rec[1] == 'settled' then return { 'settled' } end
-if rec[5] and rec[1] == 'pending' and q.phase == 'in_flight' then return { 'ok' } end
+if rec[5] and rec[1] == 'pending' and q.phase == 'in_flight' then return { 'ok', 'kept' } end
 if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[7] ~= q.key then return { 'stale' } end
 
--- Only who has seen the doubt can resolve it: this same release sent a second time must not.
-if rec[5] and (rec[1] == 'in_flight' or rec[1] == 'in_doubt' and q.phase ~= 'in_doubt') then
+-- Only who has seen the doubt can resolve it: this same release sent a second time must not, nor may one of who saw it
+-- before another retry has attached.
+if rec[5] and (rec[1] == 'in_flight' or rec[1] == 'in_doubt' and (q.phase ~= 'in_doubt' or (rec[9] or '') ~= q.ru)) then
   if rec[1] == 'in_flight' then doubt() end
-  return { 'ok' }
+  return { 'ok', 'kept' }
 end
 
 local list, phase = known(rec[4]), 'released'

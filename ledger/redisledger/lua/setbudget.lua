@@ -6,9 +6,13 @@
 --
 -- Returns ok
 --         fixed SPEC   it counts something else, or is written otherwise: Go compares
-local row = redis.call('HMGET', KEYS[1], 'spec', 'past', 'rev')
+local row = redis.call('HMGET', KEYS[1], 'spec', 'past', 'rev', 'limit')
 if row[1] and row[1] ~= q.spec then return { 'fixed', row[1] } end
 int(q.limit)
+if q.again and row[1] then
+  if int(row[4]) <= int(q.limit) then return { 'ok' } end
+  q.alerts = redis.call('HGET', KEYS[1], 'alerts') or ''
+end
 
 -- The last revisions are remembered, so that one sent again after another's changes nothing.
 local past = row[2] or ''
