@@ -50,3 +50,11 @@ end
 local function ready(marks, index, texts)
   if marks ~= '' then redis.call('ZCARD', index) redis.call('HEXISTS', texts, '') end
 end
+
+-- overran marks a call that has cost more than was held, and freezes its key, if that has a row.
+local function overran(now, list, marks, fixed, key)
+  redis.call('HSET', KEYS[1], 'ov', '1')
+  alert(now, list, marks, fixed, KEYS[5], KEYS[6])
+  if key then redis.call('HSET', KEYS[2], 'frozen', '1') end
+  return '1'
+end

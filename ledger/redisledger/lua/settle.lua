@@ -46,12 +46,7 @@ if freezes then ready(rec[10] or '', KEYS[5], KEYS[6]) end
 
 rebook(list, q.phase, q.object, rec[9])
 ended(q.phase == 'settled', rec[7] or '', list)
-if freezes then
-  over = '1'
-  redis.call('HSET', KEYS[1], 'ov', over)
-  alert(now, list, rec[10] or '', rec[5], KEYS[5], KEYS[6])
-  if key then redis.call('HSET', KEYS[2], 'frozen', '1') end
-end
+if freezes then over = overran(now, list, rec[10] or '', rec[5], key) end
 for _, a in ipairs(q.absorb) do
   shift(KEYS[a.row], a.name, a, 0, -tonumber(a.held))
   forget(KEYS[a.row], a.name, a)
