@@ -197,3 +197,16 @@ func TestShippedPrices(t *testing.T) {
 		t.Error("Source reads what it should not, or does not what it should")
 	}
 }
+
+// The file in the documentation is one that can be read.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	file, _, ok := strings.Cut(rest, "```")
+	if _, err := rules.Parse("docs.yaml", []byte(file)); !ok || err != nil {
+		t.Error(err)
+	}
+}

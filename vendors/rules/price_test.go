@@ -316,3 +316,26 @@ func valid(t *testing.T, lines []cost.Line) {
 		}
 	}
 }
+
+// Where bound_if holds, a reply that says less, or nothing, is booked at what was reserved.
+func TestBoundIf(t *testing.T) {
+	v, err := rules.Parse("acme.yaml", []byte(strings.Replace(small, "    settle:\n", "    settle:\n      bound_if: [{from: {json: async}, other_than: [\"false\"]}]\n", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]string{`{"to":["a"],"async":true}`: "0.50 USD", `{"to":["a"],"async":false}`: "0.10 USD", `{"to":["a"]}`: "0.10 USD"} {
+		c := call(t, v, "https://api.acme.example/letters", body)
+		b, err := c.Operation.Bound(c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.Operation.Settle(c, b, &vendors.Reply{Status: 201, Body: []byte(`{"cost":"0.10"}`)})
+		if err != nil || s.Actual[0].String() != want {
+			t.Errorf("%s: %+v, %v", body, s, err)
+		}
+		_, err = c.Operation.Settle(c, b, &vendors.Reply{Status: 201, Body: []byte(`<html>`)})
+		if (err == nil) != (want == "0.50 USD") {
+			t.Errorf("%s, a page: %v", body, err)
+		}
+	}
+}
