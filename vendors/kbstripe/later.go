@@ -3,6 +3,7 @@ package kbstripe
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -66,7 +67,10 @@ var settledItems = []string{
 // lineItems is what a call's line items cost, if that is in the call and nothing can come on top.
 func lineItems(c *vendors.Call) (m money, known bool) {
 	all, numbered := elements(c, "line_items")
-	if !numbered || !only(c, settledItems...) {
+	recurs := func(e element) bool {
+		return e["price_data[recurring][interval]"] != "" || e["price_data[recurring][interval_count]"] != ""
+	}
+	if !numbered || !only(c, settledItems...) || slices.ContainsFunc(all, recurs) {
 		return money{}, false
 	}
 	return sumOf(all)
