@@ -126,7 +126,7 @@ var verbs = []verb{
 		h, err := l.Find(context.Background(), s.tenant, s.first.id())
 		return is(h.Phase == ledger.InFlight, err)
 	}},
-	{name: "in doubt", do: func(s *scene, l ledger.Ledger) error {
+	{name: "in doubt", reads: true, do: func(s *scene, l ledger.Ledger) error {
 		holds, err := l.InDoubt(context.Background(), s.tenant)
 		return is(len(holds) == 0, err)
 	}},

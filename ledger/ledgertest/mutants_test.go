@@ -616,7 +616,7 @@ type freesAttached struct{ base }
 
 func (m freesAttached) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
 	_ = m.base.Release(ctx, h, unsent)
-	return hasty{m.base}.Release(ctx, h, unsent)
+	return hasty(m).Release(ctx, h, unsent)
 }
 
 // hasty takes what stands now for what was seen.
