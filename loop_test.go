@@ -3,6 +3,7 @@ package keybrake_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,23 @@ func TestARepeatRuleStopsALoopWhileThereIsBudget(t *testing.T) {
 	other := w.spender(t, w.issue(t, "another_run", repeating()))
 	if err := other.refund(100, ""); err != nil {
 		t.Errorf("another run: %v", err)
+	}
+}
+
+// The same mail in other words is the same mail.
+func TestARepeatRuleReadsJSONBeforeItCompares(t *testing.T) {
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", repeating())
+	for i := range 6 {
+		body := `{"from":"a@example.com","to":["b@example.com"],` + strings.Repeat(" ", i) + `"subject":"s","text":"t"}`
+		d := denial(t, w.Transport(nil), request(t, "POST", "https://api.resend.com/emails", key.Token(), "application/json", body))
+		if refused := d != nil && d.Reason == reason.RepeatExceeded; refused != (i >= 3) {
+			t.Errorf("mail %d: %v", i, d)
+		}
+	}
+	other := `{"from":"a@example.com","to":["b@example.com"],"subject":"another","text":"t"}`
+	if d := denial(t, w.Transport(nil), request(t, "POST", "https://api.resend.com/emails", key.Token(), "application/json", other)); d != nil {
+		t.Errorf("another mail: %v", d)
 	}
 }
 

@@ -350,7 +350,7 @@ func (a *attempt) idempotency() string {
 // idempotency key is and whichever of the run's keys makes it.
 func (a *attempt) repetition() string {
 	window := string(a.claims.policy.Repeat.Window) // another window is another rule
-	return digest(append([]string{"repetition", window, a.claims.Run, a.fingerprint()}, a.scope()...)...)
+	return digest(append([]string{"repetition", window, a.claims.Run, a.asRead()}, a.scope()...)...)
 }
 
 // controls are the names whose revoke or pause stops this call.
@@ -361,16 +361,21 @@ func (a *attempt) controls() []string {
 
 // fingerprint is what makes two requests the same. The order of form parameters is not part of it.
 func (a *attempt) fingerprint() string {
+	if a.call.Operation.Body == vendors.JSON {
+		return digest(a.asRead(), string(a.body))
+	}
+	return a.asRead()
+}
+
+// asRead is the request as it was read: two bodies that say the same in other words, such as JSON with more spaces, are
+// one.
+func (a *attempt) asRead() string {
 	params := make([]string, 0, len(a.call.Params))
 	for _, p := range a.call.Params {
 		params = append(params, digest(p.Name, p.Value))
 	}
 	slices.Sort(params)
-	parts := []string{a.call.Operation.Name, a.call.Path, strings.Join(params, "")}
-	if a.call.Operation.Body == vendors.JSON {
-		parts = append(parts, string(a.body))
-	}
-	return digest(parts...)
+	return digest(a.call.Operation.Name, a.call.Path, strings.Join(params, ""))
 }
 
 // digest is a SHA-256 of parts, each with its length before it, in hex.

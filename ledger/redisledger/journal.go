@@ -77,7 +77,8 @@ func (l *Ledger) orLater(ctx context.Context, e entry, say func() error) error {
 const missingBudget = "keybrake: the row of a shared budget is missing"
 
 // unreached says that err leaves open what became of a verb, and that saying it again may help. What a script has
-// refused stays refused; what Redis refuses before it runs one (READONLY, LOADING, OOM, NOAUTH, …) passes.
+// refused stays refused; what Redis, or something on the way to it, refuses before it runs one (READONLY, LOADING, OOM,
+// NOAUTH, ERR max number of clients reached, …) passes.
 func unreached(err error) bool {
 	var far *farError
 	var answer redis.Error
@@ -87,11 +88,12 @@ func unreached(err error) bool {
 	case errors.As(err, &answer) && strings.Contains(answer.Error(), missingBudget):
 		return true // a re-arm puts it back
 	case errors.As(err, &answer):
-		for _, kind := range []string{"ERR ", "WRONGTYPE ", "CROSSSLOT "} {
+		for _, kind := range []string{"WRONGTYPE ", "CROSSSLOT "} {
 			if strings.HasPrefix(answer.Error(), kind) {
 				return false
 			}
 		}
+		return !strings.Contains(answer.Error(), "keybrake:") && !strings.Contains(answer.Error(), "user_script:")
 	}
 	return true
 }
