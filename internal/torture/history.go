@@ -20,7 +20,7 @@ type History struct {
 	Tenant string
 
 	// Retried says that a client may have sent a verb more than once. Then an answer may be that of the second time,
-	// in which the amounts are those of later, and a settle no longer knows that it was the one that went over.
+	// in which the amounts are those of later.
 	Retried bool
 
 	// Wait is how long a client waits for a reply before it sends again; zero where none does.

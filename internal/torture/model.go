@@ -25,7 +25,8 @@ const (
 	none     = 0
 	open     = -1
 	released = -2
-	settled  = 1 // and the amount
+	settled  = 1       // and the amount
+	overran  = 1 << 40 // besides, when it was more than stood there: told again to who says the same again
 )
 
 // newBooks are those of a tenant that has just been furnished, with room for so many reservations.
@@ -85,21 +86,25 @@ func (b Books) reserve(op Op) (Answer, Books) {
 }
 
 func (b Books) settle(op Op) (Answer, Books) {
-	over := false
-	switch was := b.holds[op.Number]; was {
+	was, stood := b.holds[op.Number], int64(0)
+	switch was {
 	case none:
 		return Answer{Verdict: NotThere}, b
 	case open:
-		over = op.Actual > op.Amount
-		b = b.change(op, settled+op.Actual, op.Actual, -op.Amount)
+		stood = op.Amount
 	case released: // too early, it shows now: the money is gone
-		over = op.Actual > 0
-		b = b.change(op, settled+op.Actual, op.Actual, 0)
 	default:
-		if was != settled+op.Actual {
-			return Answer{Verdict: WasOther, Amounts: b.amounts(op.Key, false)}, b
+		a := Answer{Verdict: OK, Over: was >= overran, Amounts: b.amounts(op.Key, false)}
+		if was%overran != settled+op.Actual {
+			a.Verdict = WasOther
 		}
+		return a, b
 	}
+	state, over := settled+op.Actual, op.Actual > stood
+	if over {
+		state += overran
+	}
+	b = b.change(op, state, op.Actual, -stood)
 	if over {
 		b.keys[op.Key].frozen = true
 	}
