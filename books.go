@@ -236,9 +236,9 @@ func (b *Brake) resolveHold(ctx context.Context, h ledger.Hold, r Resolution) er
 
 // Adjust corrects what a call has cost, when the vendor says so after it was settled: a price that comes after hours, a
 // refund that failed and came back. actual is all that the call has cost, as is known now; where that is nothing, it
-// has to be said as such, with a line of zero. The correction is booked in the window of the call, above a limit too, as an entry of its
-// own beside what was booked; nothing is edited. id names it: saying the same again changes nothing, so that a
-// webhook may come twice. The record is written first.
+// has to be said as such, with a line of zero. The correction is booked in the window of the call, above a limit too, as
+// an entry of its own beside what was booked; nothing is edited. id names it: saying the same again changes nothing, so
+// that a webhook may come twice. The record is written first.
 func (b *Brake) Adjust(ctx context.Context, tenant, reservation, id, why string, actual ...cost.Line) (ledger.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
 	defer cancel()

@@ -86,10 +86,7 @@ type Report struct {
 // ledger. A call that is being forwarded already is in the report; it is cut off where its policy says so (see
 // [Brake.Watch]). A [*ledger.PartialError] names the tenants that were not reached.
 func (b *Brake) Revoke(ctx context.Context, s Selector) (Report, error) {
-	report, err := b.stop(ctx, s, ledger.Revoke)
-	s.control.Verb = ledger.Revoke
-	b.flights.cutOff(s.control)
-	return report, err
+	return b.stop(ctx, s, ledger.Revoke)
 }
 
 // Pause stops what s selects as [Brake.Revoke] does, until [Brake.Resume]. It cuts nothing off.
@@ -103,6 +100,8 @@ func (b *Brake) stop(ctx context.Context, s Selector, verb ledger.Verb) (Report,
 		return Report{}, err
 	}
 	reached, err := b.control(ctx, s, verb)
+	s.control.Verb = verb
+	b.flights.cutOff(s.control) // on error too: a revoke may have reached some
 	detail := string(verb) + " " + s.String()
 	if err != nil {
 		detail += ", not wholly carried out"
@@ -154,9 +153,9 @@ func addLines(sum, more []cost.Line) []cost.Line {
 	return sum
 }
 
-// Resume undoes a pause of the same selector (one by run does not undo one by agent), and thaws a key that was frozen because the vendor took more than
-// its bound. It never undoes a revoke: of what is
-// revoked it changes nothing, without an error. The record is written first.
+// Resume undoes a pause of the same selector (one by run does not undo one by agent), and thaws a key that was frozen
+// because the vendor took more than its bound. It never undoes a revoke: of what is revoked it changes nothing,
+// without an error. The record is written first.
 func (b *Brake) Resume(ctx context.Context, s Selector) (Report, error) {
 	if err := s.check(ledger.Resume); err != nil {
 		return Report{}, err

@@ -11,8 +11,8 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// forward records the intent and sends the call. An error means that it was not sent, for certain, and that its
-// hold was given back. Whatever else comes is for settle.
+// forward records the intent and sends the call. An error means that nothing that can cost was sent, for certain, and
+// that the hold was given back. Whatever else comes is for settle.
 func (a *attempt) forward() error {
 	if err := a.recordIntent(); err != nil {
 		a.release(!a.probed)
@@ -35,7 +35,7 @@ func (a *attempt) forward() error {
 		a.landing.Body, a.landing.Cut = a.landing.Body[:a.cfg.MaxReply], errTooLarge
 	}
 	a.landing = a.clean(a.landing)
-	if a.landing.Err == nil || !a.landing.Unsent {
+	if a.landing.Err == nil || !a.landing.Unsent && !(a.free() && a.cutOff() != nil) {
 		return nil
 	}
 	a.release(!a.probed)

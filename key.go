@@ -370,9 +370,10 @@ func (b *Brake) checkRule(r policy.Rule, granted map[string]string, budgets []le
 // checkOnly refuses a filter that fits no operation: the budget would count nothing, and nobody would see why.
 func (b *Brake) checkOnly(p policy.Policy) error {
 	var errs []error
+	operations := b.table.Operations()
 	for i, budget := range p.Budgets {
 		for j, only := range budget.Only {
-			if !slices.ContainsFunc(b.table.Operations(), func(op *vendors.Operation) bool { return only.Match(op.Name) }) {
+			if !slices.ContainsFunc(operations, func(op *vendors.Operation) bool { return only.Match(op.Name) }) {
 				errs = append(errs, fmt.Errorf("in Grant.Policy.budgets[%d].only[%d]: %q names no operation, so the budget would not count it; docs/operations.md lists them", i, j, string(only)))
 			}
 		}

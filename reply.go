@@ -35,10 +35,10 @@ func (t *Transport) deny(a *attempt, err error) (*http.Response, error) {
 	}
 	d := denialOf(err, operation)
 	a.recordDenial(d)
-	if t.DenyAsError || d.Reason == reason.Canceled {
+	if d.Reason == reason.Canceled {
 		return nil, d
 	}
-	return a.refusal(d), nil
+	return t.refuse(a, d)
 }
 
 // refusal is d as the vendor would say it.
@@ -78,24 +78,29 @@ func refuseAnybody(_ *vendors.Call, r vendors.Refusal) vendors.Response {
 	return vendors.Response{Status: r.Status, Header: header, Body: text}
 }
 
-// reply hands the vendor's reply on as it came, with one exception: where an SDK would send a write again that no
-// key protects, and its outcome is not known, it gets a refusal that it does not retry and that names the
-// reservation.
+// reply hands the vendor's reply on as it came, with one exception: a call whose outcome is not known, and that an SDK
+// would send again although no key protects it or a revoke has cut it off, gets a refusal that is not retried and that
+// names the reservation.
 func (t *Transport) reply(a *attempt) (*http.Response, error) {
-	if a.outcome == vendors.OutcomeUnknown && a.resent() {
-		d := denialOf(&Denial{
+	cut := a.landing.Err != nil && a.cutOff() != nil
+	switch {
+	case a.outcome == vendors.OutcomeUnknown && (cut || a.resent()):
+		return t.refuse(a, denialOf(&Denial{
 			Reason: reason.InDoubt, Reservation: a.permit.Hold().ID,
 			Detail: a.doubt + "; it may have been executed, so its money stays held; do not send it again",
-		}, a.call.Operation.Name)
-		if t.DenyAsError {
-			return nil, d
-		}
-		return a.refusal(d), nil
-	}
-	if a.landing.Err != nil {
+		}, a.call.Operation.Name))
+	case a.landing.Err != nil:
 		return nil, a.scrubError(a.landing.Err)
 	}
 	return a.response(a.landing.Status, a.landing.Proto, a.replyHeader(), a.landing.Body, a.scrubError(a.landing.Cut)), nil
+}
+
+// refuse answers d, as an error where the caller wants one.
+func (t *Transport) refuse(a *attempt, d *Denial) (*http.Response, error) {
+	if t.DenyAsError {
+		return nil, d
+	}
+	return a.refusal(d), nil
 }
 
 // resent reports whether an SDK would send the call again although nothing protects it from being executed twice.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -392,6 +393,19 @@ func refusalRows(t *testing.T) []refusalRow {
 				plainErrors: dropping("/payment_intents", fakevendor.DropAfter, 1),
 			},
 		},
+		{
+			code: reason.InDoubt, how: "cut off by a revoke",
+			by:  cutOff("POST", 1),
+			own: map[string]provocation{twilioV1: cutOff("POST", 0)}, // the fake has no conversations to execute
+		},
+		{
+			code: reason.KeyRevoked, how: "a read that is cut off",
+			own: map[string]provocation{stripeGo: inTurn(cutOff("GET", 0), callsInstead(func(hc *http.Client, token string) error {
+				_, err := stripeSDK(hc, token).Charges.Get("ch_1", nil)
+				return err
+			}))},
+			not: map[string]string{twilioGo: "as stripe-go", twilioV1: "as stripe-go", resendGo: "as stripe-go", plainHTTP: "as stripe-go", plainErrors: "as stripe-go"},
+		},
 	}
 }
 
@@ -501,6 +515,29 @@ func dropping(path string, kind fakevendor.FaultKind, executes int) provocation 
 	return func(s *sdkStage) {
 		s.executes = executes
 		s.fake.Misbehave(fakevendor.Fault{PathContains: path, Kind: kind})
+	}
+}
+
+// cutOff revokes the run when its call is at the vendor, which has executed it and does not answer.
+func cutOff(method string, executes int) provocation {
+	return func(s *sdkStage) {
+		s.executes = executes
+		s.grant.Policy.CancelOnRevoke = true
+		s.fake.Misbehave(fakevendor.Fault{Method: method, Kind: fakevendor.BlockAfter})
+		s.before = func(b *keybrake.Brake) {
+			done := make(chan struct{})
+			s.t.Cleanup(func() { <-done })
+			go func() {
+				defer close(done)
+				there := func(r fakevendor.Received) bool { return r.Method == method }
+				for !slices.ContainsFunc(s.fake.Received(), there) && s.t.Context().Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				if _, err := b.Revoke(context.WithoutCancel(s.t.Context()), keybrake.ByRun(s.grant.Tenant, "run_1")); err != nil {
+					s.t.Error(err)
+				}
+			}()
+		}
 	}
 }
 
