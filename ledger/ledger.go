@@ -117,6 +117,27 @@ type Watcher interface {
 	Watch(ctx context.Context, tell func(Control)) error
 }
 
+// A Leaser is a Ledger that lets one of many processes have a thing for a while, so that several may work through one
+// list and each item is handled once.
+type Leaser interface {
+	// Lease gives name to holder for d from now, by the ledger's clock, and reports true, unless another holder has it
+	// still. Again by the same holder it runs from then on for d, longer or shorter; a d of zero gives it up. On error
+	// nothing may be assumed.
+	Lease(ctx context.Context, tenant, name, holder string, d time.Duration) (bool, error)
+}
+
+// A Keeper is a Ledger that keeps texts for a while: the answers that a repeated call gets back.
+type Keeper interface {
+	// Keep stores text, of at most [MostKept] bytes, under name for d, in place of what was there.
+	Keep(ctx context.Context, tenant, name string, text []byte, d time.Duration) error
+
+	// Kept returns what is stored, or nil when there is nothing (any more).
+	Kept(ctx context.Context, tenant, name string) ([]byte, error)
+}
+
+// MostKept bounds what a [Keeper] has to take, in bytes.
+const MostKept = 64 << 10
+
 // The sentinels that a caller acts on.
 var (
 	ErrNoBudget    = errors.New("ledger: no such budget")
@@ -336,6 +357,10 @@ type Settlement struct {
 	Actual []cost.Line // all that this reservation has cost so far
 	Held   []cost.Line // what stays held
 	Object string      // the object that carries Held, when the reply names it
+
+	// Memo takes the place of the hold's, where it is not empty: what is needed to look at the call again later. It is
+	// no part of what makes two settlements the same.
+	Memo string
 }
 
 // Valid reports what is wrong with s, if anything. The zero Settlement would give all money back, and a settled

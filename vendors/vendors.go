@@ -59,6 +59,9 @@ type Vendor struct {
 	// error type after exactly one round trip. c is nil when the request could not be read that far.
 	Refuse func(c *Call, r Refusal) Response
 
+	// Usage says what the vendor itself counted on a day, for the report of drift. nil: it does not tell.
+	Usage func(d *Day) (Usage, error)
+
 	// Resends reports whether one of the vendor's SDKs would send this write again on its own, given the reply
 	// (nil: the connection broke). It is asked only for writes that no idempotency key protects. nil: never.
 	Resends func(c *Call, r *Reply) bool
@@ -152,6 +155,22 @@ type Operation struct {
 	// the reply cannot be read: the hold stays, in doubt. nil books the bound.
 	Settle func(c *Call, b Bound, r *Reply) (Settlement, error)
 
+	// Trace names the parameters that Reconcile needs to find the call at the vendor again ("To", "metadata[*]"), as in a
+	// [Schema]. They are kept with the reservation, sealed so that only who has the credential can read them.
+	Trace []string
+
+	// Reconcile says what the vendor's own records tell of a call whose end is not known. It asks for reads only, and is
+	// pure as Bound is. An error, and nil, mean that only a person can tell.
+	Reconcile func(c *Case) (Finding, error)
+
+	// Stamp returns what to send so that the vendor's object names the run and the call: parameters to set in a form, or
+	// for a JSON operation the whole body. Neither: this call cannot carry marks. It is asked only where the brake's
+	// owner wants it. Agents must not be able to set or to change the same marks: Check refuses that.
+	Stamp func(c *Call, run, mark string) (send []Param, body any)
+
+	// Preview says that this operation, though not a GET, only computes and changes nothing, so that it may be a [Probe].
+	Preview bool
+
 	// KeyMemory is how long the vendor is sure to remember an Idempotency-Key of this operation, less a margin:
 	// 23 h for Stripe's v1. Zero means that the vendor does not honour one; then the header is not sent.
 	KeyMemory time.Duration
@@ -200,11 +219,12 @@ type Bound struct {
 	Recipients, Countries []string
 }
 
-// A Probe is a read of the same vendor and host that an operation needs before its bound is known.
+// A Probe is a read of the same vendor that an operation needs before its bound is known, or to reconcile it.
 type Probe struct {
-	Operation string // catalogue name; its class must be Read
+	Operation string // catalogue name; its class must be Read, or the row a Preview
+	Host      string // empty: the call's own
 	Path      string
-	Query     []Param
+	Query     []Param // of a Preview: the form
 }
 
 // An Outcome is what is known about whether the vendor executed a call.
