@@ -47,6 +47,9 @@ func (b *Brake) SetBudget(ctx context.Context, tenant string, budget policy.Budg
 	if err := errors.Join(checkName("tenant", tenant), policy.Policy{Budgets: []policy.Budget{budget}}.Validate()); err != nil {
 		return fmt.Errorf("keybrake: SetBudget: %w", err)
 	}
+	if err := b.checkCurrency([]ledger.Budget{bookOf(budget)}); err != nil {
+		return fmt.Errorf("keybrake: SetBudget: %w", err)
+	}
 	r := audit.Record{Tenant: tenant, Detail: fmt.Sprintf("budget %s set to %s", budget.Scope, budget.Limit)}
 	if err := b.recordControl(ctx, r); err != nil {
 		return fmt.Errorf("keybrake: SetBudget: the audit sink did not take the record, so nothing is changed: %w", err)

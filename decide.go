@@ -57,11 +57,15 @@ func contain(f func() error) (err error) {
 
 // judge asks the policy about the call at this bound, and keeps the bound as what is to be reserved.
 func (a *attempt) judge(bound vendors.Bound) error {
+	lines, rates, err := a.convert(bound.Lines)
+	if err != nil {
+		return err
+	}
 	row := a.call.Operation
 	a.asked = policy.Call{
 		Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Paid: row.Class.Paid(), Meter: row.Class.Meter(),
 		Params: map[string][]string{}, Recipients: bound.Recipients, Countries: bound.Countries,
-		Lines: bound.Lines, Priced: bound.Probe == nil && bound.Kind != vendors.Unknown, ToProbe: bound.Probe != nil, Why: bound.Why,
+		Lines: lines, Priced: bound.Probe == nil && bound.Kind != vendors.Unknown, ToProbe: bound.Probe != nil, Why: bound.Why,
 	}
 	// Rules look at what will be sent, the parameters that the bound sets included.
 	sent := *a.call
@@ -79,7 +83,7 @@ func (a *attempt) judge(bound vendors.Bound) error {
 	if !a.decision.Allowed && !a.onlyObserved() {
 		return refusalOf(a.decision)
 	}
-	a.bound = bound
+	a.bound, a.lines, a.rates = bound, lines, rates
 	if a.decision.Capped {
 		return a.capBound()
 	}
@@ -140,6 +144,6 @@ func (a *attempt) capBound() error {
 			ceiling = append(ceiling, l)
 		}
 	}
-	a.bound.Kind, a.bound.Lines = vendors.AtMost, ceiling
+	a.bound.Kind, a.bound.Lines, a.lines = vendors.AtMost, ceiling, ceiling
 	return nil
 }

@@ -1,7 +1,9 @@
 package keybrake
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
@@ -78,18 +80,60 @@ func (a *attempt) outgoing() flight.Outgoing {
 		out.Body = []byte(vendors.Encode(a.sent()))
 	case vendors.JSON:
 		out.Header.Set("Content-Type", "application/json")
-		out.Body = a.body
+		out.Body = a.markedBody()
 	}
-	if a.protected() {
-		out.Header.Set("Idempotency-Key", a.idempotency())
+	if a.call.Operation.KeyMemory > 0 {
+		out.Header.Set("Idempotency-Key", a.outgoingKey())
 	}
 	return out
 }
 
+// outgoingKey is the agent's idempotency key as the vendor gets it. Where the SDK sent none it is the call's own, so that
+// nothing below the brake, a proxy or a connection that is tried again, can have one call executed twice.
+func (a *attempt) outgoingKey() string {
+	if a.protected() {
+		return a.idempotency()
+	}
+	return digest("call", a.permit.Hold().ID)
+}
+
 // sent are the parameters that go out: the caller's, less those that are headers, and with those that the bound
-// sets in their place.
+// and the marks set in their place.
 func (a *attempt) sent() []vendors.Param {
-	return slices.DeleteFunc(withSend(a.call.Params, a.bound.Send), func(p vendors.Param) bool {
+	marks, _ := a.marks(a.permit.Hold().ID)
+	return slices.DeleteFunc(withSend(withSend(a.call.Params, a.bound.Send), marks), func(p vendors.Param) bool {
 		return slices.Contains(a.vendor.RedirectHeaders, p.Name)
 	})
+}
+
+// marks are what names the run and the call in the vendor's own object, where the brake's owner wants that and the
+// operation can carry it. A retry carries the marks of the first attempt, whose call it is.
+func (a *attempt) marks(id string) (send []vendors.Param, body any) {
+	row, wanted := a.call.Operation, a.cfg.Stamp
+	if a.permit != nil && a.permit.Hold().Attached {
+		wanted = a.kept.Marked
+	}
+	if row.Stamp == nil || !wanted {
+		return nil, nil
+	}
+	err := contain(func() error { send, body = row.Stamp(a.call, a.claims.Run, id); return nil })
+	if err != nil || row.Body != vendors.Form && len(send) > 0 || row.Body != vendors.JSON && body != nil {
+		return nil, nil // unmarked: what is priced is what is sent
+	}
+	return send, body
+}
+
+// markedBody is the caller's JSON, or the same with the marks in it.
+func (a *attempt) markedBody() []byte {
+	_, body := a.marks(a.permit.Hold().ID)
+	if body == nil {
+		return a.body
+	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
+		return a.body
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }

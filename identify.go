@@ -41,12 +41,15 @@ type attempt struct {
 	decision  policy.Decision
 	overruled []audit.Why   // what would have refused the call, were the policy not only observed
 	bound     vendors.Bound // with the ceiling, where that is what is reserved
+	lines     []cost.Line   // the bound in the currency of the budgets
+	rates     []cost.Rate   // by which it was converted
 
 	// reserve
 	secret    vendors.Placement
 	permit    flight.Permit
 	revoked   context.Context // ends when a revoke cuts the call off; nil where the policy does not ask for that
 	probed    bool            // a byte left for the probe
+	kept      trace           // with the reservation
 	looked    string          // the vendor's id of what the probe reads
 	ledgerFor time.Duration
 
@@ -59,6 +62,7 @@ type attempt struct {
 	outcome vendors.Outcome
 	doubt   string // why the outcome is in doubt
 	cost    vendors.Settlement
+	billed  []cost.Line // what cost says, in the vendor's own currency
 	states  []ledger.State
 	flags   []string
 }

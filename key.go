@@ -312,7 +312,7 @@ func (b *Brake) checkRules(ctx context.Context, g Grant) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{b.checkOnly(g.Policy)}
+	errs := []error{b.checkOnly(g.Policy), b.checkCurrency(budgets)}
 	for i, r := range g.Policy.Allow {
 		if err := b.checkRule(r, g.Credentials, budgets); err != nil {
 			errs = append(errs, fmt.Errorf("in Grant.Policy.allow[%d]: %w", i, err))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/internal/token"
@@ -41,6 +42,17 @@ type Config struct {
 	// DigestKey keys the digests under which recipients and idempotency keys stand in records, so that the same
 	// one can be recognised and not guessed. Default: random, so digests are comparable within one process only.
 	DigestKey []byte
+
+	// Rates, where it is set, makes every cost count in one currency, Rates.To, which all budgets then have to be in. It
+	// is asked at every call that costs money and must not block; it may return another table each time. A call that
+	// costs a currency with no rate, or at a time when the rates are too old, is refused. The rate that a call was
+	// reserved at is used again when its cost is booked. nil: a cost counts in budgets of its own currency alone.
+	Rates func() cost.Rates
+
+	// Stamp writes the run and the call's reservation into the vendor's own objects, where it has room for that (Stripe's
+	// metadata, Resend's tags), under names that start with keybrake_. The vendor's dashboard then shows the run, and what
+	// became of a call in doubt can be found out (see [Reconciler]). Agents cannot set or change these names.
+	Stamp bool
 
 	Log *slog.Logger // what goes wrong after a call can no longer be refused. Default: [slog.Default]
 
@@ -118,6 +130,11 @@ func (c Config) missing() error {
 	need(c.Audit != nil, "Config.Audit is nil; use audit.JSON(os.Stderr), or audit.InsecureDiscard() to keep no record")
 	for i, pub := range c.Verify {
 		need(len(pub) == ed25519.PublicKeySize, fmt.Sprintf("Config.Verify[%d] has %d bytes, not %d", i, len(pub), ed25519.PublicKeySize))
+	}
+	if c.Rates != nil {
+		if err := c.Rates().Valid(); err != nil {
+			need(false, "Config.Rates: "+err.Error())
+		}
 	}
 	need(min(c.CallTimeout, c.LedgerTimeout, c.AuditTimeout, c.MaxTTL) >= 0 && min(c.MaxBody, c.MaxReply) >= 0, "a timeout or size in Config is negative")
 	need(max(c.MaxBody, c.MaxReply) <= 1<<30, "Config.MaxBody or MaxReply is above 1 GiB; it is held in memory")

@@ -91,7 +91,7 @@ func (a *attempt) addReservation(r *audit.Record) {
 		r.Reservation = h.ID
 	}
 	if a.bound.Probe == nil {
-		r.Reserved = append(slices.Clone(a.bound.Lines), countsCall)
+		r.Reserved = append(slices.Clone(a.lines), countsCall)
 	}
 	if h.Attached {
 		r.Reserved = []cost.Line{countsCall} // the first attempt holds the money

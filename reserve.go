@@ -3,11 +3,9 @@ package keybrake
 import (
 	"cmp"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"path"
@@ -15,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/ledger"
@@ -98,7 +95,7 @@ func (a *attempt) request() ledger.Request {
 		Tenant: c.Tenant, ID: a.id, Nonce: newID("n"), Key: c.ID, Expires: time.Unix(c.Expires, 0),
 		Controls:  a.controls(),
 		Operation: row.Name,
-		Lines:     append(slices.Clone(a.bound.Lines), countsCall),
+		Lines:     append(slices.Clone(a.lines), countsCall),
 		Budgets:   books(c.policy),
 		Object:    a.object(a.bound.Object),
 		Read:      a.free(),
@@ -115,7 +112,7 @@ func (a *attempt) request() ledger.Request {
 	}
 	if r.Probing {
 		r.Lines = ledger.CallsOnly(r.Lines) // the rest comes with the raise
-	} else if r.Claim != nil {
+	} else if r.Claim != nil || row.Reconcile != nil {
 		r.Memo = a.memorize()
 	}
 	return r
@@ -147,16 +144,6 @@ func (a *attempt) unreserved(r ledger.Request, err error) error {
 	return vendors.Refuse(reason.LedgerUnavailable, "the ledger did not answer, so spending cannot be checked; nothing was sent")
 }
 
-// A memo is what a retry must send and settle by: what the first attempt was priced at, and the amount that its
-// probe found. It is kept in the ledger under a code that only who has the real credential can make, so that a writer
-// of the ledger cannot choose what a retry sends. After a rotation of the credential it is refused, as safe.
-type memo struct {
-	Kind   vendors.Kind    `json:"kind"`
-	Lines  []cost.Line     `json:"lines"`
-	Send   []vendors.Param `json:"send"`
-	Object string          `json:"object"`
-}
-
 // look makes the probe, prices the call with its answer, and raises the reservation to it. A retry of an earlier
 // attempt does not look again: it is the same spend, at the same amount.
 func (a *attempt) look(r ledger.Request) error {
@@ -181,7 +168,7 @@ func (a *attempt) look(r ledger.Request) error {
 }
 
 func (a *attempt) raise(r ledger.Request) error {
-	r.Lines, r.Object, r.Probing = a.bound.Lines, a.object(a.bound.Object), false
+	r.Lines, r.Object, r.Probing = a.lines, a.object(a.bound.Object), false
 	r.Memo = a.memorize()
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
@@ -202,36 +189,11 @@ func (a *attempt) raise(r ledger.Request) error {
 	return vendors.Refuse(reason.LedgerUnavailable, "the ledger did not answer, so spending cannot be checked; nothing was sent that costs")
 }
 
-func (a *attempt) memorize() string {
-	text, _ := json.Marshal(memo{a.bound.Kind, a.bound.Lines, a.bound.Send, a.bound.Object}) // strings and whole numbers: it cannot fail
-	return a.memoCode(a.id, text) + string(text)
-}
-
-// memoCode authenticates the memo of one reservation.
-func (a *attempt) memoCode(reservation string, text []byte) string {
-	h := hmac.New(sha256.New, []byte(digest("memo", a.secret.Value)))
-	_, _ = h.Write([]byte(digest(reservation, string(text))))
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func (a *attempt) remember(text string) error {
-	var m memo
-	const code = 2 * sha256.Size
-	known := len(text) > code && hmac.Equal([]byte(text[:code]), []byte(a.memoCode(a.permit.Hold().ID, []byte(text[code:]))))
-	if !known || json.Unmarshal([]byte(text[code:]), &m) != nil {
-		// Fails closed: what the first attempt sent is not known, so nothing can be the same.
-		return vendors.Refuse(reason.IdempotencyInFlight, "the first attempt with this idempotency key left nothing that can be sent again; use a new key")
-	}
-	bound := a.bound
-	bound.Probe, bound.Kind, bound.Lines, bound.Send, bound.Object = nil, m.Kind, m.Lines, m.Send, m.Object
-	return a.judge(bound) // the key may be a renewed one, of another policy
-}
-
 // probe reads what the bound needs to know. Its reply never reaches the agent.
 func (a *attempt) probe() (*vendors.Reply, error) {
 	p := a.bound.Probe
 	row := a.table.Lookup(p.Operation)
-	if row == nil || row.Class != vendors.Read || row.Method != http.MethodGet {
+	if row == nil || !row.Looks() {
 		return nil, vendors.Refuse(reason.ProbeFailed, "%q is not a read of the catalogue", p.Operation)
 	}
 	a.looked = path.Base(p.Path)
@@ -241,10 +203,7 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.CallTimeout)
 	defer cancel()
 	began := time.Now()
-	l := a.permit.Probe(ctx, flight.Outgoing{
-		Method: http.MethodGet, Host: a.call.Host, Path: p.Path, Query: vendors.Encode(p.Query),
-		Header: a.call.Header, Credential: a.credential,
-	})
+	l := a.permit.Probe(ctx, lookingAt(row, p, a.call.Host, a.call.Header, a.credential))
 	l = a.clean(l)
 	a.vendorFor += time.Since(began)
 	a.probed = a.probed || l.Err == nil || !l.Unsent
@@ -263,6 +222,20 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 		return nil, vendors.Refuse(reason.ProbeFailed, "the amount is known only at the vendor, and its answer did not come whole; nothing was sent that costs")
 	}
 	return &vendors.Reply{Status: l.Status, Header: l.Header, Body: l.Body}, nil
+}
+
+// lookingAt is the request of a look: a GET, or the form of a preview.
+func lookingAt(row *vendors.Operation, p *vendors.Probe, host string, header http.Header, credential func() (string, string)) flight.Outgoing {
+	out := flight.Outgoing{
+		Method: row.Method, Host: cmp.Or(p.Host, host), Path: p.Path, Query: vendors.Encode(p.Query),
+		Header: header, Credential: credential,
+	}
+	if row.Method != http.MethodGet {
+		out.Header = header.Clone()
+		out.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		out.Query, out.Body, out.Preview = "", []byte(out.Query), true
+	}
+	return out
 }
 
 // credential is the header that carries the real credential. Only the flight calls it.

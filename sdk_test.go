@@ -555,7 +555,8 @@ func (s *sdkStage) checkRecord(row refusalRow, d *keybrake.Denial) {
 		return
 	}
 	records := s.sink.Records()[s.records:]
-	last := records[len(records)-1]
+	ofCalls := slices.DeleteFunc(slices.Clone(records), func(r audit.Record) bool { return r.Kind == audit.Control }) // a revoke's comes when it comes
+	last := ofCalls[len(ofCalls)-1]
 	kind, verdict := audit.Denied, audit.Deny
 	if row.code == reason.InDoubt {
 		kind, verdict = audit.Outcome, audit.Allow

@@ -69,6 +69,10 @@ func (a *attempt) read() {
 				return err
 			})
 		}
+		if err == nil {
+			a.billed = a.cost.Actual
+			a.cost, err = inBudgets(a.rates, a.cost)
+		}
 	}
 	switch {
 	case err != nil:
@@ -78,6 +82,14 @@ func (a *attempt) read() {
 		a.doubt = fmt.Sprintf("status %d proves nothing", a.reply.Status)
 	}
 	a.flag(a.cost.Flag)
+}
+
+// inBudgets is c in the currency of the budgets, by the rates of the reserve.
+func inBudgets(rates []cost.Rate, c vendors.Settlement) (_ vendors.Settlement, err error) {
+	if c.Actual, err = convertBy(rates, c.Actual); err == nil {
+		c.Held, err = convertBy(rates, c.Held)
+	}
+	return c, err
 }
 
 func (a *attempt) flag(what string) {
@@ -98,7 +110,7 @@ func (a *attempt) bookCost() {
 	s := ledger.Settlement{Phase: ledger.Settled, Actual: a.cost.Actual, Held: a.cost.Held, Object: a.object(a.cost.Object)}
 	holds := slices.ContainsFunc(s.Held, func(l cost.Line) bool { return l.Amount > 0 })
 	if a.outcome == vendors.Pending || holds || a.cost.Again > 0 {
-		s.Phase = ledger.Pending
+		s.Phase, s.Memo = ledger.Pending, a.reconcilable()
 	}
 	receipt, err := a.book(s)
 	switch {

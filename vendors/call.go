@@ -60,6 +60,17 @@ func (c *Call) Unlisted(s Schema) (unknown, redirects []string) {
 	return slices.Compact(unknown), slices.Compact(redirects)
 }
 
+// Listed returns the parameters that names list, as a [Schema] does.
+func (c *Call) Listed(names []string) []Param {
+	var listed []Param
+	for _, p := range c.Params {
+		if covers(names, Collapse(p.Name)) {
+			listed = append(listed, p)
+		}
+	}
+	return listed
+}
+
 // covers reports whether a list of schema names holds name.
 func covers(list []string, name string) bool {
 	return slices.ContainsFunc(list, func(n string) bool {

@@ -136,6 +136,8 @@ func (op *Operation) check(vendor string) error {
 		return fmt.Errorf("vendors: %s is of class %s and has no Bound", op.Name, op.Class)
 	case op.Class == Read && op.Method != http.MethodGet:
 		return fmt.Errorf("vendors: %s is a read but not a GET", op.Name)
+	case op.Preview && (op.Class != Free || op.Method != http.MethodPost || op.Body != Form):
+		return fmt.Errorf("vendors: %s is a preview, which is a POST of a form that is free", op.Name)
 	}
 	return nil
 }

@@ -179,6 +179,11 @@ type Operation struct {
 	KeyMax int
 }
 
+// Looks reports whether a call of op changes nothing and costs nothing, so that the brake may make it on its own.
+func (op *Operation) Looks() bool {
+	return op.Bound == nil && op.HardDeny == "" && (op.Class == Read && op.Method == http.MethodGet || op.Class == Free && op.Preview)
+}
+
 // A Schema names parameters. "amount" names one; "metadata[*]" names every parameter below metadata.
 type Schema struct {
 	Plain     []string // harmless or priced

@@ -113,6 +113,9 @@ type Outgoing struct {
 	Header                    http.Header
 	Body                      []byte
 
+	// Preview says that the request, though no GET, only computes.
+	Preview bool
+
 	// Credential returns the header that carries the real credential, and its value. It is called once, when
 	// the request is built.
 	Credential func() (header, value string)
@@ -156,10 +159,24 @@ func (p *permit) Probe(ctx context.Context, out Outgoing) Landing {
 		return Landing{Err: ErrNoPermit, Unsent: true}
 	case p.used.Load():
 		return Landing{Err: ErrUsed, Unsent: true}
-	case out.Method != http.MethodGet:
-		return Landing{Err: fmt.Errorf("flight: a probe is a GET, not %s", out.Method), Unsent: true}
+	case !out.looks():
+		return Landing{Err: fmt.Errorf("flight: a probe is a GET or a preview, not %s", out.Method), Unsent: true}
 	}
 	return p.send(ctx, out)
+}
+
+// Look sends a read that belongs to no call of an agent: the reconciler's. It needs no permit, because it holds and
+// spends nothing.
+func (g *Gate) Look(ctx context.Context, out Outgoing) Landing {
+	if !out.looks() || out.Preview {
+		return Landing{Err: fmt.Errorf("flight: a look is a GET, not %s", out.Method), Unsent: true}
+	}
+	return (&permit{gate: g, useBy: time.Now().Add(freshness)}).send(ctx, out)
+}
+
+// looks reports whether out changes nothing.
+func (out Outgoing) looks() bool {
+	return out.Method == http.MethodGet && len(out.Body) == 0 || out.Method == http.MethodPost && out.Preview
 }
 
 // stale also compares wall clocks: the monotonic one stands still while a machine sleeps.

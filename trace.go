@@ -1,0 +1,166 @@
+package keybrake
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// A trace is what is kept of a call with its reservation: what a retry must send and settle by, and what it takes to
+// find the call at the vendor again. The ledger holds it sealed under the real credential, so that whoever reads the
+// ledger learns nothing from it, and whoever writes there cannot choose what a retry sends or what a call has cost.
+// After a rotation of the credential nobody can open it: a retry is refused, and a person has to reconcile.
+type trace struct {
+	Kind   vendors.Kind    `json:"kind"`
+	Lines  []cost.Line     `json:"lines"` // as the row gave them, or the ceiling
+	Rates  []cost.Rate     `json:"rates,omitempty"`
+	Send   []vendors.Param `json:"send,omitempty"`
+	Object string          `json:"object,omitempty"`
+	Marked bool            `json:"marked,omitempty"` // the call carries its reservation's id at the vendor
+
+	Run     string            `json:"run,omitempty"`
+	Agent   string            `json:"agent,omitempty"`
+	Host    string            `json:"host,omitempty"`
+	Path    string            `json:"path,omitempty"`
+	IDs     map[string]string `json:"ids,omitempty"`
+	Params  []vendors.Param   `json:"params,omitempty"` // those that the row's Trace names, and the headers that redirect
+	Header  http.Header       `json:"header,omitempty"` // those that the vendor gets copied
+	Sent    time.Time         `json:"sent,omitzero"`
+	Booked  []cost.Line       `json:"booked,omitempty"` // in the vendor's currency
+	Objects []string          `json:"objects,omitempty"`
+	Due     time.Time         `json:"due,omitzero"` // when to look again
+}
+
+// trace is what to keep of a, as far as it has come.
+func (a *attempt) trace() trace {
+	row := a.call.Operation
+	send, body := a.marks(a.id)
+	t := trace{
+		Kind: a.bound.Kind, Lines: a.bound.Lines, Rates: a.rates, Send: a.bound.Send, Object: a.bound.Object,
+		Marked: len(send) > 0 || body != nil,
+	}
+	if row.Reconcile == nil {
+		return t
+	}
+	t.Run, t.Agent, t.Host, t.Path, t.IDs, t.Sent = a.claims.Run, a.claims.Agent, a.call.Host, a.call.Path, a.call.IDs, a.start.UTC()
+	sent := *a.call
+	sent.Params = withSend(a.call.Params, a.bound.Send)
+	t.Params = sent.Listed(slices.Concat(row.Trace, a.vendor.RedirectHeaders))
+	t.Header = http.Header{}
+	for _, name := range a.vendor.Headers {
+		if values := a.call.Header[name]; len(values) > 0 {
+			t.Header[name] = values
+		}
+	}
+	return t
+}
+
+// reconcilable is a trace that says what came of the call, for the look that is due later.
+func (a *attempt) reconcilable() string {
+	if a.call.Operation.Reconcile == nil {
+		return ""
+	}
+	t := a.kept
+	t.Booked, t.Objects = a.billed, a.touched()
+	if a.cost.Again > 0 {
+		t.Due = time.Now().Add(a.cost.Again).UTC()
+	}
+	return a.seal(a.permit.Hold().ID, t)
+}
+
+// touched are the vendor's ids that the reply named, the one that still holds money among them.
+func (a *attempt) touched() []string {
+	ids := slices.Clone(a.cost.Objects)
+	if id := a.cost.Object; id != "" && !slices.Contains(ids, id) {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// memorize keeps the trace for the reservation that a asks for.
+func (a *attempt) memorize() string {
+	a.kept = a.trace()
+	return a.seal(a.id, a.kept)
+}
+
+// remember takes up the first attempt's trace: a retry sends the same, at the same amount.
+func (a *attempt) remember(memo string) error {
+	t, err := openTrace(a.secret, a.claims.Tenant, a.permit.Hold().ID, memo)
+	if err != nil {
+		// Fails closed: what the first attempt sent is not known, so nothing can be the same.
+		return vendors.Refuse(reason.IdempotencyInFlight, "the first attempt with this idempotency key left nothing that can be sent again; use a new key")
+	}
+	a.kept = t
+	bound := a.bound
+	bound.Probe, bound.Kind, bound.Lines, bound.Send, bound.Object = nil, t.Kind, t.Lines, t.Send, t.Object
+	err = a.judge(bound) // the key may be a renewed one, of another policy
+	a.rates = t.Rates
+	return err
+}
+
+// A sealed trace is "live" or "test", the box, and the reference of the credential that opens it.
+const (
+	liveBox = "live"
+	testBox = "test"
+)
+
+func (a *attempt) seal(reservation string, t trace) string {
+	text, _ := json.Marshal(t) // strings, times and whole numbers: it cannot fail
+	box := boxOf(a.secret)
+	nonce := make([]byte, box.NonceSize(), box.NonceSize()+len(text)+box.Overhead())
+	_, _ = rand.Read(nonce) // never fails: the program ends instead
+	sealed := box.Seal(nonce, nonce, text, []byte(digest(a.claims.Tenant, reservation)))
+	mode := testBox
+	if a.claims.live {
+		mode = liveBox
+	}
+	return mode + " " + base64.RawStdEncoding.EncodeToString(sealed) + " " + a.ref()
+}
+
+// labelOf reads what a sealed trace says in the clear: whose credential opens it. Nothing but a fetch and an attempt to
+// open may rest on it.
+func labelOf(memo string) (ref string, live bool, err error) {
+	mode, rest, _ := strings.Cut(memo, " ")
+	_, ref, found := strings.Cut(rest, " ")
+	if !found || mode != liveBox && mode != testBox {
+		return "", false, errors.New("nothing was kept of the call")
+	}
+	return ref, mode == liveBox, nil
+}
+
+// openTrace opens the trace that was sealed for this reservation under the credential p.
+func openTrace(p vendors.Placement, tenant, reservation, memo string) (t trace, err error) {
+	_, rest, _ := strings.Cut(memo, " ")
+	text, _, _ := strings.Cut(rest, " ")
+	sealed, err := base64.RawStdEncoding.DecodeString(text)
+	box := boxOf(p)
+	if err != nil || len(sealed) < box.NonceSize() {
+		return t, errors.New("nothing was kept of the call")
+	}
+	nonce, sealed := sealed[:box.NonceSize()], sealed[box.NonceSize():]
+	plain, err := box.Open(nil, nonce, sealed, []byte(digest(tenant, reservation)))
+	if err != nil {
+		return t, errors.New("what was kept of the call was sealed under another credential, or was changed")
+	}
+	return t, json.Unmarshal(plain, &t)
+}
+
+// boxOf seals with the credential, which never leaves this process but to the vendor.
+func boxOf(p vendors.Placement) cipher.AEAD {
+	key := sha256.Sum256([]byte(digest(append([]string{"trace", p.Value}, p.Secrets...)...)))
+	block, _ := aes.NewCipher(key[:]) // 32 bytes are a key
+	box, _ := cipher.NewGCM(block)    // of a block of 16 bytes
+	return box
+}
