@@ -36,7 +36,7 @@ func (a *attempt) forward() error {
 		closeRest(a.landing)
 		a.landing.Body, a.landing.Cut = a.landing.Body[:a.cfg.MaxReply], errTooLarge
 	}
-	a.landing = a.clean(a.landing)
+	a.landing = clean(a.secret, a.landing)
 	if a.landing.Err == nil || !a.landing.Unsent && !(a.free() && a.cutOff() != nil) {
 		return nil
 	}

@@ -160,29 +160,29 @@ func (b broken) Read([]byte) (int, error) { return 0, b.err }
 const scrubbed = "[keybrake: credential removed]"
 
 // clean removes the real credential from what came back, before an adapter, a record or the caller sees it.
-func (a *attempt) clean(l flight.Landing) flight.Landing {
+func clean(secret vendors.Placement, l flight.Landing) flight.Landing {
 	header := http.Header{}
 	for name, values := range l.Header {
 		for _, v := range values {
-			header[name] = append(header[name], a.scrub(v))
+			header[name] = append(header[name], scrub(secret, v))
 		}
 	}
-	l.Header, l.Body = header, []byte(a.scrub(string(l.Body)))
+	l.Header, l.Body = header, []byte(scrub(secret, string(l.Body)))
 	return l
 }
 
 // scrub removes the real credential, in the forms in which a server could repeat it.
-func (a *attempt) scrub(s string) string {
-	for _, form := range a.secretForms() {
+func scrub(secret vendors.Placement, s string) string {
+	for _, form := range secretForms(secret) {
 		s = strings.ReplaceAll(s, form, scrubbed)
 	}
 	return s
 }
 
-func (a *attempt) secretForms() []string {
+func secretForms(p vendors.Placement) []string {
 	var forms []string
-	_, sent, _ := strings.Cut(a.secret.Value, " ")
-	for _, secret := range append(slices.Clone(a.secret.Secrets), sent, strings.TrimRight(sent, "="), a.secret.Value) {
+	_, sent, _ := strings.Cut(p.Value, " ")
+	for _, secret := range append(slices.Clone(p.Secrets), sent, strings.TrimRight(sent, "="), p.Value) {
 		if len(secret) < 8 {
 			continue // none is; it would tear replies apart
 		}
@@ -216,11 +216,13 @@ var causes = []error{
 	syscall.ECONNRESET, syscall.EPIPE, http.ErrHandlerTimeout, errTooLarge,
 }
 
-func (a *attempt) scrubError(err error) error {
+func (a *attempt) scrubError(err error) error { return scrubError(a.secret, err) }
+
+func scrubError(secret vendors.Placement, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &wireError{text: a.scrub(err.Error())}
+	e := &wireError{text: scrub(secret, err.Error())}
 	var timeout interface{ Timeout() bool }
 	e.timeout = errors.As(err, &timeout) && timeout.Timeout()
 	for _, cause := range causes {

@@ -192,8 +192,8 @@ func (a *attempt) raise(r ledger.Request) error {
 // probe reads what the bound needs to know. Its reply never reaches the agent.
 func (a *attempt) probe() (*vendors.Reply, error) {
 	p := a.bound.Probe
-	row := a.table.Lookup(p.Operation)
-	if row == nil || !row.Looks() {
+	row := a.lookable(a.vendor, p, a.call.Host)
+	if row == nil {
 		return nil, vendors.Refuse(reason.ProbeFailed, "%q is not a read of the catalogue", p.Operation)
 	}
 	a.looked = path.Base(p.Path)
@@ -204,7 +204,7 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 	defer cancel()
 	began := time.Now()
 	l := a.permit.Probe(ctx, lookingAt(row, p, a.call.Host, a.call.Header, a.credential))
-	l = a.clean(l)
+	l = clean(a.secret, l)
 	a.vendorFor += time.Since(began)
 	a.probed = a.probed || l.Err == nil || !l.Unsent
 	if err := a.recordProbe(row, &l); err != nil {
@@ -222,6 +222,16 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 		return nil, vendors.Refuse(reason.ProbeFailed, "the amount is known only at the vendor, and its answer did not come whole; nothing was sent that costs")
 	}
 	return &vendors.Reply{Status: l.Status, Header: l.Header, Body: l.Body}, nil
+}
+
+// lookable is the row of a look that the brake may make on its own: one that costs and changes nothing, at a host of
+// the vendor whose credential goes there. Otherwise nil.
+func (b *Brake) lookable(v *vendors.Vendor, p *vendors.Probe, host string) *vendors.Operation {
+	row := b.table.Lookup(p.Operation)
+	if row == nil || !row.Looks() || b.table.Vendor(cmp.Or(p.Host, host)) != v {
+		return nil
+	}
+	return row
 }
 
 // lookingAt is the request of a look: a GET, or the form of a preview.
@@ -288,29 +298,29 @@ func less(states []ledger.State, h ledger.Hold, calls bool) []ledger.State {
 
 // scope names the account that the call acts on: two calls of one idempotency key, or on one object's id, are
 // the same only there. No secret and no id of the key is in it, so that a renewed key keeps it.
-func (a *attempt) scope() []string {
-	account := a.call.Account
-	if account == "" {
-		account = "ref:" + a.ref()
+func (a *attempt) scope() []string { return scope(a.vendor, a.call, a.ref(), a.claims.live) }
+
+func scope(v *vendors.Vendor, c *vendors.Call, ref string, live bool) []string {
+	mode := testBox
+	if live {
+		mode = liveBox
 	}
-	mode := "test"
-	if a.claims.live {
-		mode = "live"
-	}
-	parts := []string{a.vendor.Name, account, mode}
-	for _, name := range a.vendor.RedirectHeaders {
-		connected, _ := a.call.Get(name)
+	parts := []string{v.Name, cmp.Or(c.Account, "ref:"+ref), mode}
+	for _, name := range v.RedirectHeaders {
+		connected, _ := c.Get(name)
 		parts = append(parts, connected)
 	}
 	return parts
 }
 
 // object is the ledger's name of a vendor's object, or empty.
-func (a *attempt) object(id string) string {
+func (a *attempt) object(id string) string { return objectIn(a.scope(), id) }
+
+func objectIn(scope []string, id string) string {
 	if id == "" {
 		return ""
 	}
-	return a.vendor.Name + ":" + digest(append([]string{"object"}, a.scope()...)...)[:16] + ":" + id
+	return scope[0] + ":" + digest(append([]string{"object"}, scope...)...)[:16] + ":" + id
 }
 
 // idempotency is the claim's id and the key that the vendor gets. The run is part of it, so that no run can reach

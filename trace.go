@@ -72,21 +72,21 @@ func (a *attempt) reconcilable() string {
 	if a.call.Operation.Reconcile == nil {
 		return ""
 	}
-	t := a.kept
-	t.Booked, t.Objects = a.billed, a.touched()
-	if a.cost.Again > 0 {
-		t.Due = time.Now().Add(a.cost.Again).UTC()
-	}
-	return a.seal(a.permit.Hold().ID, t)
+	return a.seal(a.permit.Hold().ID, a.kept.with(a.cost, a.billed, time.Now()))
 }
 
-// touched are the vendor's ids that the reply named, the one that still holds money among them.
-func (a *attempt) touched() []string {
-	ids := slices.Clone(a.cost.Objects)
-	if id := a.cost.Object; id != "" && !slices.Contains(ids, id) {
-		ids = append(ids, id)
+// with is t with what a reply or the vendor's records have said since: c, which cost booked in the vendor's currency.
+func (t trace) with(c vendors.Settlement, booked []cost.Line, now time.Time) trace {
+	t.Booked, t.Objects, t.Due = booked, slices.Clone(t.Objects), time.Time{}
+	for _, id := range append(slices.Clone(c.Objects), c.Object) { // the one that still holds money among them
+		if id != "" && !slices.Contains(t.Objects, id) {
+			t.Objects = append(t.Objects, id)
+		}
 	}
-	return ids
+	if c.Again > 0 {
+		t.Due = now.Add(c.Again).UTC()
+	}
+	return t
 }
 
 // memorize keeps the trace for the reservation that a asks for.
@@ -117,16 +117,21 @@ const (
 )
 
 func (a *attempt) seal(reservation string, t trace) string {
+	return t.seal(a.secret, a.claims.Tenant, reservation, a.ref(), a.claims.live)
+}
+
+// seal seals t for this reservation under the credential p, which ref names.
+func (t trace) seal(p vendors.Placement, tenant, reservation, ref string, live bool) string {
 	text, _ := json.Marshal(t) // strings, times and whole numbers: it cannot fail
-	box := boxOf(a.secret)
+	box := boxOf(p)
 	nonce := make([]byte, box.NonceSize(), box.NonceSize()+len(text)+box.Overhead())
 	_, _ = rand.Read(nonce) // never fails: the program ends instead
-	sealed := box.Seal(nonce, nonce, text, []byte(digest(a.claims.Tenant, reservation)))
+	sealed := box.Seal(nonce, nonce, text, []byte(digest(tenant, reservation)))
 	mode := testBox
-	if a.claims.live {
+	if live {
 		mode = liveBox
 	}
-	return mode + " " + base64.RawStdEncoding.EncodeToString(sealed) + " " + a.ref()
+	return mode + " " + base64.RawStdEncoding.EncodeToString(sealed) + " " + ref
 }
 
 // labelOf reads what a sealed trace says in the clear: whose credential opens it. Nothing but a fetch and an attempt to

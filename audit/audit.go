@@ -31,6 +31,10 @@ const (
 	Outcome Kind = "outcome" // what became of it
 	Denied  Kind = "denied"  // refused; nothing was forwarded
 	Control Kind = "control" // a key was issued; something was revoked, paused, resumed, resolved
+
+	// Reconciled is what the vendor's own records said later about a call; it shares the CallID. Its outcome in_doubt says
+	// that they do not tell, and that a person has to decide.
+	Reconciled Kind = "reconciled"
 )
 
 // A Verdict is what the brake decided.

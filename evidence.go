@@ -1,0 +1,191 @@
+package keybrake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// An item is one reservation that the reconciler has in hand.
+type item struct {
+	hold   ledger.Hold
+	holder string // of its lease
+
+	// recall
+	vendor *vendors.Vendor
+	row    *vendors.Operation
+	ref    string
+	live   bool
+	secret vendors.Placement
+	kept   trace
+	call   *vendors.Call
+
+	looked []string // the operations by which it was looked for
+}
+
+// recall finds the row of an item's operation, and opens what was kept of its call. An error will not go away by
+// itself: it is for a person.
+func (b *Brake) recall(ctx context.Context, it *item) (err error) {
+	h := it.hold
+	name, _, _ := strings.Cut(h.Operation, ".")
+	it.vendor, it.row = b.vendors[name], b.table.Lookup(h.Operation)
+	switch {
+	case it.row == nil:
+		return fmt.Errorf("no vendor of this brake has an operation %s", h.Operation)
+	case it.row.Reconcile == nil:
+		return fmt.Errorf("%s keeps no records that would tell what became of %s", name, h.Operation)
+	}
+	if it.ref, it.live, err = labelOf(h.Memo); err != nil {
+		return err
+	}
+	if it.secret, err = b.placement(ctx, it.vendor, it.ref, it.live); err != nil {
+		b.log().WarnContext(ctx, "keybrake: no credential to reconcile with", "vendor", name, "reference", it.ref, "error", err)
+		return errors.New("the credential that it was sent with cannot be had")
+	}
+	if it.kept, err = openTrace(it.secret, h.Tenant, h.ID, h.Memo); err != nil {
+		return err
+	}
+	it.call = &vendors.Call{
+		Operation: it.row, Method: it.row.Method, Host: it.kept.Host, Path: it.kept.Path, IDs: it.kept.IDs,
+		Params: it.kept.Params, Header: it.kept.Header, Account: it.secret.Account,
+	}
+	return nil
+}
+
+// question is the item as its row is asked about it.
+func (it *item) question(now time.Time) *vendors.Case {
+	t := it.kept
+	c := &vendors.Case{
+		Call: it.call, Doubt: it.hold.Phase != ledger.Pending, Sent: t.Sent, Ended: it.ended(), Now: now,
+		Bound:  vendors.Bound{Kind: t.Kind, Lines: t.Lines, Object: t.Object},
+		Booked: t.Booked, Objects: t.Objects,
+	}
+	if t.Marked {
+		c.Mark = it.hold.ID
+	}
+	return c
+}
+
+// ended is when the last attempt of the call had ended, at the latest.
+func (it *item) ended() time.Time {
+	if it.hold.RetryUntil.After(it.hold.Deadline) {
+		return it.hold.RetryUntil
+	}
+	return it.hold.Deadline
+}
+
+// sound is f, or the finding that tells nothing where f cannot be meant: no outcome that there is, or an execution of
+// no stated cost, which would give everything back.
+func sound(f vendors.Finding) vendors.Finding {
+	switch f.Outcome {
+	case vendors.Executed, vendors.Pending:
+		if len(f.Cost.Actual)+len(f.Cost.Held) == 0 {
+			return vendors.Finding{Why: f.Why + ": it was executed, at a cost that the adapter does not say"}
+		}
+	case vendors.OutcomeUnknown, vendors.NotExecuted:
+	default:
+		return vendors.Finding{Why: "the adapter's finding has no outcome that there is"}
+	}
+	return f
+}
+
+// look reads from the vendor what a row wants to see. It sends GETs of the catalogue that cost nothing, and nothing
+// else. An error says nothing about the call.
+func (b *Brake) look(ctx context.Context, it *item, l *vendors.Probe) (*vendors.Reply, error) {
+	row := b.lookable(it.vendor, l, it.call.Host)
+	if row == nil || row.Preview {
+		return nil, errors.New("it is not a read of the catalogue")
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.CallTimeout)
+	defer cancel()
+	credential := func() (string, string) { return it.secret.Header, it.secret.Value }
+	landing := clean(it.secret, b.gate.Look(ctx, lookingAt(row, l, it.call.Host, it.call.Header, credential)))
+	closeRest(landing)
+	if landing.Status == http.StatusUnauthorized {
+		b.creds.Drop(it.ref)
+	}
+	switch {
+	case landing.Err != nil || landing.Cut != nil:
+		return nil, scrubError(it.secret, cmp.Or(landing.Err, landing.Cut))
+	case landing.Rest != nil:
+		return nil, errTooLarge
+	}
+	return &vendors.Reply{Status: landing.Status, Header: landing.Header, Body: landing.Body}, nil
+}
+
+// reconciled books what was found about a call, on record first. why says what only a person can settle; the hold then
+// stands as it was, or in doubt.
+func (b *Brake) reconciled(ctx context.Context, it *item, f vendors.Finding, now time.Time) (why string, err error) {
+	h := it.hold
+	found, err := inBudgets(it.kept.Rates, f.Cost)
+	if err != nil {
+		return err.Error(), nil
+	}
+	if f.Outcome == vendors.NotExecuted {
+		found.Actual, found.Held = nil, nil
+	}
+	if err := b.checkActual(h, append(slices.Clone(found.Actual), found.Held...)); err != nil {
+		return f.Why + ": " + err.Error(), nil
+	}
+	r := it.record(cmp.Or(f.Why, "the vendor's records tell"))
+	r.Outcome, r.Actual, r.Held, r.Flag = f.Outcome.String(), found.Actual, found.Held, found.Flag
+	for _, id := range f.Cost.Objects {
+		if id = clip(id); !slices.Contains(r.Objects, id) {
+			r.Objects = append(r.Objects, id)
+		}
+	}
+	if err := b.write(ctx, r); err != nil {
+		return "", fmt.Errorf("the audit sink did not take the record, so nothing is changed: %w", err)
+	}
+	if f.Outcome == vendors.NotExecuted && h.Phase == ledger.Doubt {
+		return "", b.cfg.Ledger.Release(ctx, h, false)
+	}
+	receipt, err := b.cfg.Ledger.Settle(ctx, h, it.settlement(f, found, now))
+	switch {
+	case err != nil:
+		return "", err
+	case len(receipt.Strays) > 0:
+		return fmt.Sprintf("%s: no budget of the call counts %v", f.Why, receipt.Strays), nil
+	case receipt.Over:
+		b.log().ErrorContext(ctx, "keybrake: the vendor took more than its bound; the key is frozen", "operation", h.Operation, "reservation", h.ID, "key", h.Key)
+	}
+	return "", nil
+}
+
+// settlement is what was found as the ledger books it.
+func (it *item) settlement(f vendors.Finding, found vendors.Settlement, now time.Time) ledger.Settlement {
+	s := ledger.Settlement{Phase: ledger.Settled, Actual: found.Actual, Held: found.Held}
+	holds := slices.ContainsFunc(found.Held, func(l cost.Line) bool { return l.Amount > 0 })
+	if f.Outcome == vendors.Pending || holds || found.Again > 0 {
+		s.Phase = ledger.Pending
+		s.Object = objectIn(scope(it.vendor, it.call, it.ref, it.live), found.Object)
+		s.Memo = it.kept.with(f.Cost, f.Cost.Actual, now).seal(it.secret, it.hold.Tenant, it.hold.ID, it.ref, it.live)
+	}
+	return s
+}
+
+// record is what every record of a reconciled call says. It shares the call's id.
+func (it *item) record(detail string) audit.Record {
+	h, t := it.hold, it.kept
+	r := audit.Record{
+		Kind: audit.Reconciled, CallID: h.ID, Tenant: h.Tenant, Agent: t.Agent, Run: t.Run, Key: h.Key,
+		Operation: h.Operation, Objects: slices.Clone(t.Objects), Detail: clip(detail),
+	}
+	if it.vendor != nil {
+		r.Vendor = it.vendor.Name
+	}
+	if it.row != nil {
+		r.Class = string(it.row.Class)
+	}
+	return r
+}
