@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -289,7 +290,8 @@ type Request struct {
 	// the deadline has passed without a Raise, the claim counts for nothing.
 	Probing bool
 
-	// Memo is kept with the hold, at Raise, and comes back in it: what a retry must send again to the letter.
+	// Memo is kept with the hold, at Raise in place of Reserve's, and comes back in it, from Find, InDoubt and Unsettled
+	// too, for as long as the reservation is remembered: what a retry must send again to the letter.
 	Memo string
 }
 
@@ -312,7 +314,7 @@ type Hold struct {
 	// at the vendor, whatever is known of its first attempt.
 	RetryUntil time.Time
 
-	Memo string // of the [Request]
+	Memo string // of the [Request], or of the newest [Settlement] that has one
 
 	// Adjustments are what was corrected after the settlement, oldest first. Only Find fills them in.
 	Adjustments []Adjustment
@@ -359,8 +361,18 @@ type Settlement struct {
 	Object string      // the object that carries Held, when the reply names it
 
 	// Memo takes the place of the hold's, where it is not empty: what is needed to look at the call again later. It is
-	// no part of what makes two settlements the same.
+	// no part of what makes two settlements the same: of those, the newest memo stands. A settlement that is ErrSettled
+	// leaves the memo as it was, and so does a doubt that comes when more is known already, of a hold that is neither in
+	// flight nor in doubt. No memo keeps an outcome from being booked: what is not UTF-8 in it is replaced by U+FFFD.
 	Memo string
+}
+
+// MemoAfter is what a hold keeps once s was carried out, where before is what it has.
+func (s Settlement) MemoAfter(before string) string {
+	if s.Memo == "" {
+		return before
+	}
+	return strings.ToValidUTF8(s.Memo, "\uFFFD")
 }
 
 // Valid reports what is wrong with s, if anything. The zero Settlement would give all money back, and a settled
