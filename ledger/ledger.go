@@ -122,17 +122,22 @@ type Watcher interface {
 // list and each item is handled once.
 type Leaser interface {
 	// Lease gives name to holder for d from now, by the ledger's clock, and reports true, unless another holder has it
-	// still. Again by the same holder it runs from then on for d, longer or shorter; a d of zero gives it up. On error
-	// nothing may be assumed.
+	// still. Again by the same holder it runs from then on for d, longer or shorter; a d of zero gives it up. An empty
+	// holder is an error: two who have forgotten their names would be one. On error nothing may be assumed.
+	//
+	// A lease saves work, it protects no money: what is done under it has to be right when it is done twice, because
+	// its holder may be slower than d and a store may lose it.
 	Lease(ctx context.Context, tenant, name, holder string, d time.Duration) (bool, error)
 }
 
 // A Keeper is a Ledger that keeps texts for a while: the answers that a repeated call gets back.
 type Keeper interface {
-	// Keep stores text, of at most [MostKept] bytes, under name for d, in place of what was there.
+	// Keep stores text, any bytes and at most [MostKept] of them, under name for d, in place of what was there; with a d
+	// of zero nothing is left there. A longer text is an error and changes nothing.
 	Keep(ctx context.Context, tenant, name string, text []byte, d time.Duration) error
 
-	// Kept returns what is stored, or nil when there is nothing (any more).
+	// Kept returns what is stored, or nil when there is nothing (any more): the time is over, or the ledger needed the
+	// room for newer ones.
 	Kept(ctx context.Context, tenant, name string) ([]byte, error)
 }
 

@@ -28,6 +28,9 @@ var (
 	registerScript    = gated("register", makes("1, 2"), "books", "record")
 	alertsScript      = plain("alerts", "books")
 	acknowledgeScript = watched("acknowledge", nothing, "books")
+	leaseScript       = plain("lease", "books")
+	keepScript        = plain("keep", "books")
+	keptScript        = plain("kept", "books")
 	permitScript      = plain("permit", "books")
 	checkScript       = plain("check", "books")
 
