@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -121,17 +122,22 @@ type Watcher interface {
 // list and each item is handled once.
 type Leaser interface {
 	// Lease gives name to holder for d from now, by the ledger's clock, and reports true, unless another holder has it
-	// still. Again by the same holder it runs from then on for d, longer or shorter; a d of zero gives it up. On error
-	// nothing may be assumed.
+	// still. Again by the same holder it runs from then on for d, longer or shorter; a d of zero gives it up. An empty
+	// holder is an error: two who have forgotten their names would be one. On error nothing may be assumed.
+	//
+	// A lease saves work, it protects no money: what is done under it has to be right when it is done twice, because
+	// its holder may be slower than d and a store may lose it.
 	Lease(ctx context.Context, tenant, name, holder string, d time.Duration) (bool, error)
 }
 
 // A Keeper is a Ledger that keeps texts for a while: the answers that a repeated call gets back.
 type Keeper interface {
-	// Keep stores text, of at most [MostKept] bytes, under name for d, in place of what was there.
+	// Keep stores text, any bytes and at most [MostKept] of them, under name for d, in place of what was there; with a d
+	// of zero nothing is left there. A longer text is an error and changes nothing.
 	Keep(ctx context.Context, tenant, name string, text []byte, d time.Duration) error
 
-	// Kept returns what is stored, or nil when there is nothing (any more).
+	// Kept returns what is stored, or nil when there is nothing (any more): the time is over, or the ledger needed the
+	// room for newer ones.
 	Kept(ctx context.Context, tenant, name string) ([]byte, error)
 }
 
@@ -289,7 +295,8 @@ type Request struct {
 	// the deadline has passed without a Raise, the claim counts for nothing.
 	Probing bool
 
-	// Memo is kept with the hold, at Raise, and comes back in it: what a retry must send again to the letter.
+	// Memo is kept with the hold, at Raise in place of Reserve's, and comes back in it, from Find, InDoubt and Unsettled
+	// too, for as long as the reservation is remembered: what a retry must send again to the letter.
 	Memo string
 }
 
@@ -312,7 +319,7 @@ type Hold struct {
 	// at the vendor, whatever is known of its first attempt.
 	RetryUntil time.Time
 
-	Memo string // of the [Request]
+	Memo string // of the [Request], or of the newest [Settlement] that has one
 
 	// Adjustments are what was corrected after the settlement, oldest first. Only Find fills them in.
 	Adjustments []Adjustment
@@ -359,8 +366,18 @@ type Settlement struct {
 	Object string      // the object that carries Held, when the reply names it
 
 	// Memo takes the place of the hold's, where it is not empty: what is needed to look at the call again later. It is
-	// no part of what makes two settlements the same.
+	// no part of what makes two settlements the same: of those, the newest memo stands. A settlement that is ErrSettled
+	// leaves the memo as it was, and so does a doubt that comes when more is known already, of a hold that is neither in
+	// flight nor in doubt. No memo keeps an outcome from being booked: what is not UTF-8 in it is replaced by U+FFFD.
 	Memo string
+}
+
+// MemoAfter is what a hold keeps once s was carried out, where before is what it has.
+func (s Settlement) MemoAfter(before string) string {
+	if s.Memo == "" {
+		return before
+	}
+	return strings.ToValidUTF8(s.Memo, "\uFFFD")
 }
 
 // Valid reports what is wrong with s, if anything. The zero Settlement would give all money back, and a settled

@@ -23,6 +23,7 @@ type Ledger struct {
 	mu       sync.Mutex
 	tenants  map[string]*tenant
 	global   map[string]ledger.Verb
+	texts    []text // oldest first
 	watchers map[chan ledger.Control]bool
 }
 
@@ -42,6 +43,7 @@ type tenant struct {
 	carriers map[string]string // object → id of the reservation that carries its hold
 	counters map[tally]*counter
 	repeats  map[rule]*repeats
+	leases   map[string]lease
 	alerts   []ledger.Alert
 	ended    []ended // reservations that may be forgotten, oldest first
 }
@@ -131,7 +133,7 @@ func (l *Ledger) open(name string) *tenant {
 		t = &tenant{
 			keys: map[string]*key{}, shared: map[string]*ledger.Budget{}, controls: map[string]ledger.Verb{},
 			holds: map[string]*hold{}, claims: map[string]claim{}, carriers: map[string]string{},
-			counters: map[tally]*counter{}, repeats: map[rule]*repeats{},
+			counters: map[tally]*counter{}, repeats: map[rule]*repeats{}, leases: map[string]lease{},
 		}
 		for name, verb := range l.global {
 			t.controls[name] = verb

@@ -54,19 +54,16 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		return ledger.Receipt{}, ledger.ErrNoHold
 	}
 	if s.Phase == ledger.Doubt {
-		if rec.Phase == ledger.InFlight {
-			rec.Phase = ledger.Doubt
-		}
-		return t.receipt(rec, rec.over), nil
+		return t.keep(rec, s, nil, nil)
 	}
 	entries := rec.copy().Entries
 	booked, strays, err := ledger.Amounts(entries, s.Actual)
 	if err != nil || len(strays) > 0 {
-		return t.keep(rec, strays, err)
+		return t.keep(rec, s, strays, err)
 	}
 	held, strays, err := ledger.Amounts(entries, s.Held)
 	if err != nil || len(strays) > 0 {
-		return t.keep(rec, strays, err)
+		return t.keep(rec, s, strays, err)
 	}
 	for i, e := range entries {
 		if e.Meter == cost.Calls {
@@ -74,7 +71,11 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		}
 	}
 	if rec.Phase == ledger.Settled {
-		return t.receipt(rec, rec.over), rec.same(booked)
+		err := rec.same(booked)
+		if err == nil {
+			rec.Memo = s.MemoAfter(rec.Memo)
+		}
+		return t.receipt(rec, rec.over), err
 	}
 	if t.book(rec, booked, held) {
 		rec.over = true
@@ -82,7 +83,7 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		rec.States = t.states(rec)
 		t.alert(rec, now)
 	}
-	rec.Phase = s.Phase
+	rec.Phase, rec.Memo = s.Phase, s.MemoAfter(rec.Memo)
 	t.carry(rec, s, now)
 	if rec.Phase == ledger.Settled {
 		t.end(rec.ID, now)
@@ -90,11 +91,14 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 	return t.receipt(rec, rec.over), nil
 }
 
-// keep leaves a hold in doubt whose cost came back on a meter or in a currency that no budget of it counts, or
-// out of range.
-func (t *tenant) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt, error) {
+// keep leaves a hold in doubt: nobody knows its outcome yet, or its cost came back on a meter or in a currency that
+// no budget of it counts, or out of range.
+func (t *tenant) keep(rec *hold, s ledger.Settlement, strays []cost.Line, err error) (ledger.Receipt, error) {
 	if rec.Phase == ledger.InFlight {
 		rec.Phase = ledger.Doubt
+	}
+	if rec.Phase == ledger.Doubt {
+		rec.Memo = s.MemoAfter(rec.Memo)
 	}
 	r := t.receipt(rec, rec.over)
 	r.Strays = strays

@@ -153,7 +153,9 @@ func TestCloseKeepsTheJournalAndLeavesNothingRunning(t *testing.T) {
 	l := journalled(t, brief(t, server.Addr()), path)
 	a, b := admit(t, l, pay(10)), admit(t, l, pay(10))
 	must(t, server.Pause())
-	deferred(t, second(l.Settle(ctx, a, settled(7))))
+	learnt := settled(7)
+	learnt.Memo = "it was charge ch_7"
+	deferred(t, second(l.Settle(ctx, a, learnt)))
 	must(t, l.Close())
 	until(t, "nothing is said again after Close", func() bool { return running("redisledger.(*Ledger).drain") <= drains })
 	must(t, l.Close())
@@ -173,6 +175,9 @@ func TestCloseKeepsTheJournalAndLeavesNothingRunning(t *testing.T) {
 	must(t, next.Check(ctx))
 	drained(t, next)
 	stands(t, next, 7, 10)
+	if found, err := next.Find(ctx, acme, a.ID); err != nil || found.Memo != learnt.Memo {
+		t.Errorf("what the reply told is %q, error %v", found.Memo, err)
+	}
 	if err := next.Check(ctx); err != nil { // twice
 		t.Error(err)
 	}

@@ -22,6 +22,8 @@ import (
 //	kb:{acme}:controls   hash    revokes and pauses
 //	kb:{acme}:alerts     zset    alerts that wait to be acknowledged, in order; the newest ten thousand
 //	kb:{acme}:alerttexts hash    what they say
+//	kb:{acme}:l:NAME     string  a lease: until when, and who has it; expires with it
+//	kb:{acme}:t:NAME     string  a kept text, after until when; expires with it
 //	kb:{acme}:m          hash    what shows that writes were lost, see meta.lua
 //	kb:{acme}:none       -       stands in KEYS for what a call does not need; never written
 //	kb:{*}:controls      hash    the controls that bind every tenant
@@ -37,6 +39,8 @@ func (t tenant) budget(name string) string { return t.name("b:" + name) }
 func (t tenant) record(id string) string   { return t.name("r:" + id) }
 func (t tenant) claim(id string) string    { return t.name("c:" + id) }
 func (t tenant) object(id string) string   { return t.name("o:" + id) }
+func (t tenant) lease(name string) string  { return t.name("l:" + name) }
+func (t tenant) text(name string) string   { return t.name("t:" + name) }
 func (t tenant) open() string              { return t.name("open") }
 func (t tenant) pending() string           { return t.name("pending") }
 func (t tenant) alerts() string            { return t.name("alerts") }

@@ -43,6 +43,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,13 +159,16 @@ func (l *Ledger) run(ctx context.Context, s script, keys []string, args any) (*r
 		return nil, fmt.Errorf("redisledger: %w", err)
 	}
 	// JSON has no room for other bytes: it would give two names that differ in them the same counter.
-	if bytes.Contains(text, []byte(`\ufffd`)) {
+	if bytes.Contains(text, []byte(`\ufffd`)) && notText.Match(text) {
 		return nil, errors.New("redisledger: a name or a memo is not UTF-8")
 	}
 	got, err := l.call(ctx, s, keys, string(text))
 	l.reroute(ctx, err)
 	return got, err
 }
+
+// notText finds what package json writes for a byte that is not UTF-8: an escape, whose backslash is none's.
+var notText = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
 
 func (l *Ledger) call(ctx context.Context, s script, keys []string, text string) (*reply, error) {
 	if s.watched {

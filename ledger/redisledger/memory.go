@@ -157,6 +157,9 @@ func (m *memory) keep(r record, states []ledger.State, now time.Time) {
 		m.order = append(m.order, held{meta, r.ID})
 	}
 	r.States = nil
+	if r.Phase == ledger.Settled || r.Phase == ledger.Released {
+		r.Memo = "" // may be long, and is of use to who looks at an open one
+	}
 	k.holds[r.ID] = kept{r, now}
 	if len(m.order) > remembered {
 		old := m.order[0]

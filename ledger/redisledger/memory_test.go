@@ -22,7 +22,7 @@ func TestTheSizingTableIsWhatTheServerSays(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/ledger.md")
 	must(t, err)
 	rdb := client(t, redistest.Start(t))
-	openSize := 0
+	openSize, settledSize := 0, 0
 	for _, row := range []struct {
 		what string
 		make func(l *redisledger.Ledger)
@@ -45,6 +45,11 @@ func TestTheSizingTableIsWhatTheServerSays(t *testing.T) {
 			_, err := l.Settle(ctx, admit(t, l, r), ledger.Settlement{Phase: ledger.Settled, Actual: r.Lines})
 			must(t, err)
 		}},
+		{"its memo of 1,500 bytes", func(l *redisledger.Ledger) {
+			r := sized(1)
+			_, err := l.Settle(ctx, admit(t, l, r), ledger.Settlement{Phase: ledger.Settled, Actual: r.Lines, Memo: strings.Repeat("m", 1500)})
+			must(t, err)
+		}},
 		{"an idempotency claim", func(l *redisledger.Ledger) {
 			r := sized(1)
 			r.Claim = &ledger.Claim{ID: strings.Repeat("c", 64), Fingerprint: strings.Repeat("f", 64), Memory: 23 * time.Hour}
@@ -64,7 +69,7 @@ func TestTheSizingTableIsWhatTheServerSays(t *testing.T) {
 		l := redisledger.New(rdb, nil)
 		must(t, l.Open(ctx, ledger.Key{Tenant: acme, ID: sized(1).Key, Expires: time.Now().Add(time.Hour)}))
 		switch row.what { // what comes on top of an open reservation, or of its budgets
-		case "an idempotency claim", "a repeat rule's call", "an open reservation in one budget", "a settled reservation in one budget":
+		case "an idempotency claim", "a repeat rule's call", "an open reservation in one budget", "a settled reservation in one budget", "its memo of 1,500 bytes":
 			must(t, l.Release(ctx, admit(t, l, sized(1)), true))
 		case "an open reservation in four budgets":
 			must(t, l.Release(ctx, admit(t, l, sized(4)), true))
@@ -80,8 +85,13 @@ func TestTheSizingTableIsWhatTheServerSays(t *testing.T) {
 		if row.what == "an idempotency claim" || row.what == "a repeat rule's call" {
 			got -= openSize // the reservation that it came with
 		}
-		if row.what == "an open reservation in one budget" {
+		switch row.what {
+		case "an open reservation in one budget":
 			openSize = got
+		case "a settled reservation in one budget":
+			settledSize = got
+		case "its memo of 1,500 bytes":
+			got -= settledSize
 		}
 		t.Logf("| %s | %d |", row.what, got)
 		m := regexp.MustCompile(`\| ` + regexp.QuoteMeta(row.what) + ` \| ([0-9,]+) \|`).FindSubmatch(doc)

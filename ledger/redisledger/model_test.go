@@ -310,6 +310,9 @@ func (s *story) settle() {
 		st.Held = s.lines()
 		st.Object = []string{"", "o0", "o1", "o2"}[s.IntN(4)]
 	}
+	if s.IntN(2) == 0 {
+		st.Memo = fmt.Sprint("memo", s.IntN(100))
+	}
 	s.do(fmt.Sprintf("settle %s %+v", holds[0].ID, st), func(l ledger.Ledger, i int) (any, error) {
 		r, err := l.Settle(ctx, holds[i], st)
 		return []any{r.Over, r.Strays, current(r.States)}, err

@@ -162,7 +162,7 @@ func (w *watch) known() string {
 // process.
 //
 // A process knows its last 65536 reservations, of the last 23 hours where they are settled, and as many keys and
-// windows, since it began. Of a rolling window it knows the reservations alone. It does not know the claims of idempotency
+// windows, since it began. Of settled ones it does not know the memo, of a rolling window it knows the reservations alone. It does not know the claims of idempotency
 // keys: a retry of a call from before the loss is a new spend in the books; nor what repeat rules have counted, nor
 // alerts.
 func (l *Ledger) Reassert(ctx context.Context, tenantName string) (RearmReport, error) {
@@ -401,6 +401,9 @@ func (l *Ledger) remembers(rec record, a settleArgs, states []ledger.State) {
 	parts, ok := a.after(rec, k.parts)
 	if !ok {
 		return
+	}
+	if a.Memo != "" && (k.Phase == ledger.InFlight || k.Phase == ledger.Doubt || a.Phase != string(ledger.Doubt)) {
+		k.Memo = a.Memo
 	}
 	if k.Phase == ledger.InFlight || a.Phase != string(ledger.Doubt) {
 		k.Phase = ledger.Phase(a.Phase)

@@ -33,7 +33,7 @@ func amounts(t testing.TB, rdb *redis.Client) map[string]string {
 	}
 	for _, r := range rdb.Keys(ctx, "kb:{acme}:r:*").Val() {
 		m := rdb.HGetAll(ctx, r).Val()
-		all[r] = fmt.Sprint(m["p"], m["e"], m["l"], m["o"], m["f"], m["cs"], m["al"], m["k"], m["d"], m["n"], rdb.PTTL(ctx, r).Val() > 0)
+		all[r] = fmt.Sprint(m["p"], m["e"], m["l"], m["o"], m["f"], m["cs"], m["al"], m["m"], m["k"], m["d"], m["n"], rdb.PTTL(ctx, r).Val() > 0)
 	}
 	for _, row := range []string{"open", "pending"} {
 		for _, z := range rdb.ZRangeWithScores(ctx, "kb:{acme}:"+row, 0, -1).Val() {
@@ -69,12 +69,13 @@ func live(t testing.TB, l *redisledger.Ledger) (inFlight ledger.Hold) {
 	t.Helper()
 	pays(t, l, 3)
 	must(t, l.Release(ctx, admit(t, l, pay(2)), true))
-	must(t, second(l.Settle(ctx, admit(t, l, pay(4)), ledger.Settlement{Phase: ledger.Doubt})))
+	must(t, second(l.Settle(ctx, admit(t, l, pay(4)), ledger.Settlement{Phase: ledger.Doubt, Memo: "nobody knows"})))
 	created := pay(50)
+	created.Memo = "pi created"
 	must(t, second(l.Settle(ctx, admit(t, l, created), ledger.Settlement{Phase: ledger.Pending, Held: usd(50), Object: fmt.Sprint("pi", created.ID)})))
 	confirmed := pay(50)
 	confirmed.Object = fmt.Sprint("pi", created.ID)
-	must(t, second(l.Settle(ctx, admit(t, l, confirmed), ledger.Settlement{Phase: ledger.Pending, Held: usd(40), Object: confirmed.Object})))
+	must(t, second(l.Settle(ctx, admit(t, l, confirmed), ledger.Settlement{Phase: ledger.Pending, Held: usd(40), Object: confirmed.Object, Memo: "pi confirmed"})))
 	raised := pay(1)
 	h := admit(t, l, raised)
 	raised.Lines = usd(5)

@@ -952,7 +952,7 @@ func TestNamesThatAreNotTextAreRefused(t *testing.T) {
 		}
 	}
 	r := pay(1)
-	r.Budgets[0].Name, r.Memo = "Geldbörse <&>\u2028\ufffd\x00\\", "a=1&b=<2>\r\n\x00"
+	r.Budgets[0].Name, r.Memo = "Geldbörse <&>\u2028\ufffd\x00\\", "a=1&b=<2>\r\n\x00 "+`\ufffd \\ufffd`
 	h := admit(t, l, r)
 	found, err := l.Find(ctx, acme, h.ID)
 	must(t, err)

@@ -17,7 +17,7 @@ var files embed.FS
 var (
 	reserveScript     = replicated(gated("reserve", lasting("3"), "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put"))
 	raiseScript       = replicated(gated("raise", lasting("3"), "books", "rolling", "cells", "record", "alert", "admit", "charge", "put"))
-	settleScript      = watched("settle", nothing, "books", "rolling", "cells", "record", "alert", "close")
+	settleScript      = watched("settle", nothing, "books", "rolling", "cells", "record", "alert", "close", "memo")
 	releaseScript     = watched("release", nothing, "books", "rolling", "cells", "record", "close")
 	adjustScript      = watched("adjust", nothing, "books", "rolling", "cells", "record", "alert", "close")
 	openScript        = gated("open", makes("2"), "books")
@@ -28,6 +28,9 @@ var (
 	registerScript    = gated("register", makes("1, 2"), "books", "record")
 	alertsScript      = plain("alerts", "books")
 	acknowledgeScript = watched("acknowledge", nothing, "books")
+	leaseScript       = plain("lease", "books")
+	keepScript        = plain("keep", "books")
+	keptScript        = plain("kept", "books")
 	permitScript      = plain("permit", "books")
 	checkScript       = plain("check", "books")
 

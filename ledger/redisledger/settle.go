@@ -18,6 +18,7 @@ type settleArgs struct {
 	Layout  string     `json:"layout"` // that Go has seen
 	From    string     `json:"from"`   // the object that Go has seen
 	Object  string     `json:"object"` // the object afterwards
+	Memo    string     `json:"memo"`   // in place of the record's; empty: that stays
 	Parts   []partArgs `json:"parts"`
 	Other   string     `json:"other"`   // another reservation that Go has seen carrying the object
 	Version string     `json:"version"` // in which state
@@ -152,7 +153,7 @@ func (l *Ledger) settleArgs(rec, other record, s ledger.Settlement) ([]string, s
 	t := tenant(rec.Tenant)
 	a := settleArgs{
 		Now: l.clock(), ID: rec.ID, Phase: string(s.Phase), Key: rec.Key, Layout: layout(rec.Entries), From: rec.Object, Object: rec.Object,
-		Parts: []partArgs{}, keepArgs: l.keeps(), Absorb: []partArgs{}, Other: other.ID, Version: other.version,
+		Memo: s.MemoAfter(""), Parts: []partArgs{}, keepArgs: l.keeps(), Absorb: []partArgs{}, Other: other.ID, Version: other.version,
 	}
 	if s.Phase == ledger.Doubt || err != nil || len(strays) > 0 {
 		a.Phase = string(ledger.Doubt)

@@ -162,8 +162,8 @@ func names(ctx context.Context, db interface {
 	return list, rows.Err()
 }
 
-// checked is the size up to which the whole file is looked at. Beyond it, the reservations are not: they are
-// nearly all of it, and a process that starts has to start.
+// checked is the size up to which the whole file is looked at. Beyond it, the reservations and the kept texts are not:
+// they are nearly all of it, and a process that starts has to start.
 const checked = 64 << 20
 
 // whole looks for damage: everywhere in a file of at most upTo bytes.
@@ -178,7 +178,7 @@ func (c *conn) whole(ctx context.Context, upTo int64) error {
 	queries := []string{"PRAGMA quick_check(1)"}
 	if pages*size > upTo {
 		queries = nil
-		for _, table := range []string{"tenants", "keys", "budgets", "amounts", "carriers", "controls", "globals", "repeats", "alerts", "commands"} {
+		for _, table := range []string{"tenants", "keys", "budgets", "amounts", "carriers", "controls", "globals", "repeats", "leases", "alerts", "commands"} {
 			queries = append(queries, "PRAGMA quick_check("+table+")")
 		}
 	}

@@ -45,13 +45,14 @@
 //
 // Check, or else the first verb, makes the file if there is none, in a directory that exists. New books know no
 // keys, so they deny all calls until keys are issued. A file that is there is looked through for damage: all of it
-// up to 64 MiB (about a second), beyond that all but the reservations.
+// up to 64 MiB (about a second), beyond that all but the reservations and the kept texts.
 //
 // A finished reservation takes about 500 bytes and is kept for 31 days, so that a late or repeated verb finds it, and
 // for 31 days more after each adjustment; a read for an hour. An open one, a shared budget and a control are kept for
 // good, a key until 31 days after its expiry. A rolling window takes at most 61 rows and one for each older slot in
 // which something is held; a repeat rule one for each call that still counts, at most [ledger.MostRepeats]; alerts
-// wait to be acknowledged, the newest ten thousand of a tenant. Freed room is used again; the file does not shrink.
+// wait to be acknowledged, the newest ten thousand of a tenant; leases and kept texts (Lease, Keep) go once their time
+// is over, a little in passing. A memo comes on top of its reservation. Freed room is used again; the file does not shrink.
 //
 // schema.sql has the tables. Amounts are micro-units of a currency's major unit, or counts; times are Unix
 // microseconds. They may be read by other programs, with a connection of their own, and must not be written.

@@ -114,6 +114,26 @@ CREATE TABLE alerts (
 ) STRICT;
 CREATE INDEX alerts_order ON alerts (tenant, n);
 
+-- Who has a thing for a while. A row that is over is nobody's.
+CREATE TABLE leases (
+	tenant TEXT NOT NULL,
+	name   TEXT NOT NULL,
+	holder TEXT NOT NULL,
+	until  INTEGER NOT NULL,
+	PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX leases_over ON leases (until);
+
+-- What is kept for a while for the brake. A row that is over is not read any more.
+CREATE TABLE texts (
+	tenant TEXT NOT NULL,
+	name   TEXT NOT NULL,
+	until  INTEGER NOT NULL,
+	bytes  BLOB NOT NULL,
+	PRIMARY KEY (tenant, name)
+) STRICT;
+CREATE INDEX texts_over ON texts (until);
+
 -- Which reservation an idempotency key belongs to.
 CREATE TABLE claims (
 	tenant      TEXT NOT NULL,

@@ -35,16 +35,16 @@ func (l *Ledger) Settle(ctx context.Context, h ledger.Hold, s ledger.Settlement)
 
 func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 	if s.Phase == ledger.Doubt {
-		return b.keep(rec, nil, nil)
+		return b.keep(rec, s, nil, nil)
 	}
 	entries := rec.plain().Entries
 	booked, strays, err := ledger.Amounts(entries, s.Actual)
 	if err != nil || len(strays) > 0 {
-		return b.keep(rec, strays, err)
+		return b.keep(rec, s, strays, err)
 	}
 	held, strays, err := ledger.Amounts(entries, s.Held)
 	if err != nil || len(strays) > 0 {
-		return b.keep(rec, strays, err)
+		return b.keep(rec, s, strays, err)
 	}
 	for i, e := range entries {
 		if e.Meter == cost.Calls {
@@ -52,7 +52,11 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 		}
 	}
 	if rec.Phase == ledger.Settled {
-		return b.receipt(rec, rec.over), b.same(rec, booked)
+		err := b.same(rec, booked)
+		if err == nil {
+			b.learn(rec, s)
+		}
+		return b.receipt(rec, rec.over), err
 	}
 	if b.book(rec, booked, held) {
 		rec.over = true
@@ -60,7 +64,7 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 		rec.States = b.states(rec.Key, rec.parts)
 		b.alert(rec)
 	}
-	rec.Phase = s.Phase
+	rec.Phase, rec.Memo = s.Phase, s.MemoAfter(rec.Memo)
 	b.carry(rec, s)
 	b.put(rec, retention)
 	return b.receipt(rec, rec.over), nil
@@ -68,14 +72,26 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 
 // keep leaves a hold in doubt: nobody knows its outcome yet, or its cost came back on a meter or in a currency
 // that no budget of it counts, or out of range.
-func (b *books) keep(rec *hold, strays []cost.Line, err error) (ledger.Receipt, error) {
+func (b *books) keep(rec *hold, s ledger.Settlement, strays []cost.Line, err error) (ledger.Receipt, error) {
 	if rec.Phase == ledger.InFlight {
 		rec.Phase = ledger.Doubt
 		b.put(rec, retention)
 	}
+	if rec.Phase == ledger.Doubt {
+		b.learn(rec, s)
+	}
 	r := b.receipt(rec, rec.over)
 	r.Strays = strays
 	return r, err
+}
+
+// learn keeps the memo of a settlement that books nothing, and changes nothing else: neither an amount nor for how
+// long the row is remembered.
+func (b *books) learn(rec *hold, s ledger.Settlement) {
+	if memo := s.MemoAfter(rec.Memo); memo != rec.Memo {
+		rec.Memo = memo
+		b.exec(`UPDATE holds SET memo = ? WHERE tenant = ? AND id = ?`, memo, b.tenant, rec.ID)
+	}
 }
 
 // same says whether a settled reservation was settled with these amounts, before it was adjusted.

@@ -16,10 +16,11 @@ if not rec[1] then return { lossy() and 'lost' or 'missing' } end
 if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[6] ~= q.key then return { 'stale' } end
 local list, over, freezes, holds = known(rec[4]), rec[12] or '0', false, false
 local function done(status) return report({ status, str(now), over, rec[5] }, list) end
+local function ok() learn() return done('ok') end
 
 if q.phase == 'in_doubt' then
   if rec[1] == 'in_flight' then doubt() end
-  return done('ok')
+  return (rec[1] == 'in_flight' or rec[1] == 'in_doubt') and ok() or done('ok') -- else more is known already
 end
 if rec[1] == 'settled' then
   local first = string.gmatch(rec[11] or '', '%d+') -- as before it was adjusted
@@ -27,7 +28,7 @@ if rec[1] == 'settled' then
     local stood = tonumber(first() or list[i].booked)
     if p.booked ~= '' and int(p.booked) ~= stood then return done('settled') end
   end
-  return done('ok')
+  return ok()
 end
 local other = q.object ~= '' and redis.call('GET', KEYS[8]) or ''
 if other == q.id then other = '' end
@@ -54,6 +55,6 @@ end
 if q.ends then lapse(KEYS[9], KEYS[4], q.other) redis.call('DEL', KEYS[8]) end
 if carries then redis.call('DEL', KEYS[7]) end
 if q.object ~= '' and holds then redis.call('SET', KEYS[8], q.id) end
-local reply = done('ok')
+local reply = ok()
 forgetall(list)
 return reply
