@@ -5,21 +5,21 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// twilio is Twilio's Messages resource. There is no idempotency: every POST that
-// arrives is another message (Twilio's documentation, read November 2026). All other resources and
-// product hosts are 404s.
+// twilio is Twilio's Messages, Calls (those into a conference too) and daily usage records. There is
+// no idempotency: every POST that arrives is another message or call (Twilio's documentation, read
+// November 2026). All other resources and product hosts are 404s.
 type twilio struct {
 	world *world
 
 	mu       sync.Mutex
 	messages []*message
+	calls    []*phoneCall
 }
 
 func newTwilio(w *world) *twilio { return &twilio{world: w} }
@@ -30,7 +30,8 @@ type twilioCall struct {
 	form       form
 	credential string
 	account    string // in the path
-	sid        string // of the message in the path; empty for the collection
+	resource   string // in the path: "Messages"
+	sid        string // of the message or call in the path; empty for the collection
 	xml        bool
 }
 
@@ -59,11 +60,11 @@ func (v *twilio) stamp(r reply) reply {
 	return r.set("Twilio-Request-Id", fmt.Sprintf("RQ%032x", time.Now().UnixNano()))
 }
 
-// messagesPath is the resource under its name and its legacy one, with the
+// resourcePath is a resource under its name, messages under their legacy one too, with the
 // suffix that chooses the reply's format; none is XML. The host may be that of
 // an edge or region too.
-var messagesPath = regexp.MustCompile(
-	`^/2010-04-01/Accounts/(AC[0-9A-Za-z]+)/(?:SMS/)?Messages(?:/((?:SM|MM)[0-9a-f]{32}))?(\.json|\.xml)?$`)
+var resourcePath = regexp.MustCompile(`^/2010-04-01/Accounts/(AC[0-9A-Za-z]+)/(?:SMS/)?` +
+	`(Messages|Calls|Usage/Records/Daily|Conferences/[0-9A-Za-z_-]+/Participants)(?:/((?:SM|MM|CA)[0-9a-f]{32}))?(\.json|\.xml)?$`)
 
 func (v *twilio) serve(c *call) reply {
 	user, password, ok := basic(c.header)
@@ -71,7 +72,7 @@ func (v *twilio) serve(c *call) reply {
 	if !ok || !wellFormed(user, password) || !v.world.guard.accepts("twilio", credential) {
 		return v.stamp((&twilioError{http.StatusUnauthorized, 20003, "Authenticate"}).reply())
 	}
-	m := messagesPath.FindStringSubmatch(c.path)
+	m := resourcePath.FindStringSubmatch(c.path)
 	if m == nil || !strings.HasPrefix(c.host, "api.") {
 		return v.stamp(c.finish(v.notFound(c)))
 	}
@@ -82,7 +83,7 @@ func (v *twilio) serve(c *call) reply {
 	if err != nil {
 		return v.refuse(http.StatusBadRequest, "The request body could not be read.")
 	}
-	return v.stamp(c.finish(v.execute(&twilioCall{c, f, credential, m[1], m[2], m[3] != ".json"})))
+	return v.stamp(c.finish(v.execute(&twilioCall{c, f, credential, m[1], m[2], m[3], m[4] != ".json"})))
 }
 
 // wellFormed accepts the account's own token and API keys.
@@ -99,12 +100,28 @@ func (v *twilio) execute(c *twilioCall) reply {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
+	case c.resource == "Messages":
+		return v.executeMessage(c)
+	case c.xml: // calls and usage are JSON alone here
+		return v.notFound(c.call)
+	case c.resource == "Calls":
+		return v.executeCall(c)
+	case c.resource == "Usage/Records/Daily" && c.sid == "" && c.method == http.MethodGet:
+		return v.usage(c)
+	case strings.HasPrefix(c.resource, "Conferences/") && c.sid == "" && c.method == http.MethodPost:
+		return v.participant(c)
+	}
+	return v.notFound(c.call)
+}
+
+func (v *twilio) executeMessage(c *twilioCall) reply {
+	switch {
 	case c.sid == "" && c.method == http.MethodPost:
 		return c.answer(v.create(c))
 	case c.sid == "" && c.method == http.MethodGet:
-		return jsonReply(http.StatusOK, v.page(c))
+		return v.listMessages(c)
 	case c.sid == "":
-		return (&twilioError{http.StatusMethodNotAllowed, 20004, "Method not allowed"}).reply()
+		return notAllowed()
 	}
 	m := v.find(c)
 	if m == nil {
@@ -116,10 +133,14 @@ func (v *twilio) execute(c *twilioCall) reply {
 	case http.MethodPost:
 		return c.answer(v.update(c, m))
 	case http.MethodDelete:
-		v.messages = slices.DeleteFunc(v.messages, func(x *message) bool { return x == m })
-		v.log(c, "sms.delete", m, Execution{})
+		m.deleted = true // it was billed all the same
+		v.log(c, "sms.delete", m.sid, Execution{})
 		return reply{status: http.StatusNoContent}
 	}
+	return notAllowed()
+}
+
+func notAllowed() reply {
 	return (&twilioError{http.StatusMethodNotAllowed, 20004, "Method not allowed"}).reply()
 }
 
@@ -145,43 +166,15 @@ func (c *twilioCall) answer(m *message, err *twilioError) reply {
 
 func (v *twilio) find(c *twilioCall) *message {
 	for _, m := range v.messages {
-		if m.sid == c.sid && m.account == c.account {
+		if m.sid == c.sid && m.account == c.account && !m.deleted {
 			return m
 		}
 	}
 	return nil
 }
 
-// page is one page of the collection, newest first.
-func (v *twilio) page(c *twilioCall) object {
-	var all []object
-	for _, m := range slices.Backward(v.messages) {
-		if m.account == c.account && m.listed(c.form) {
-			all = append(all, m.object())
-		}
-	}
-	size, index := 50, 0
-	if n, err := strconv.Atoi(c.form.str("PageSize")); err == nil {
-		size = min(max(n, 1), 1000)
-	}
-	if n, err := strconv.Atoi(c.form.str("Page")); err == nil {
-		index = min(max(n, 0), 1<<20)
-	}
-	start := min(index*size, len(all))
-	end := min(start+size, len(all))
-	out := object{
-		"messages": append([]object{}, all[start:end]...), "page": int64(index), "page_size": int64(size),
-		"start": int64(start), "end": int64(max(start, end-1)), "uri": c.path, "first_page_uri": c.path,
-		"next_page_uri": nil, "previous_page_uri": nil,
-	}
-	if end < len(all) {
-		out["next_page_uri"] = fmt.Sprintf("%s?PageSize=%d&Page=%d", c.path, size, index+1)
-	}
-	return out
-}
-
-func (v *twilio) log(c *twilioCall, kind string, m *message, e Execution) {
-	e.Vendor, e.Kind, e.Object = "twilio", kind, m.sid
+func (v *twilio) log(c *twilioCall, kind, sid string, e Execution) {
+	e.Vendor, e.Kind, e.Object = "twilio", kind, sid
 	e.Credential, e.Account, e.Request = c.credential, c.account, c.index
 	e.IdempotencyKey = c.header.Get("Idempotency-Key") // Twilio ignores it
 	v.world.journal.execute(e)

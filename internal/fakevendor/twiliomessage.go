@@ -17,6 +17,7 @@ type message struct {
 	segments                              int64
 	fee                                   int64 // micro-USD, what it will finally cost
 	priced                                bool  // the fee is shown
+	deleted                               bool
 	created                               time.Time
 }
 
@@ -58,7 +59,7 @@ func (v *twilio) create(c *twilioCall) (*message, *twilioError) {
 	}
 	m.fee = fee(m) * c.factor
 	v.messages = append(v.messages, m)
-	v.log(c, "sms", m, billed(m.fee, m.segments))
+	v.log(c, "sms", m.sid, billed(m.fee, m.segments))
 	return m, nil
 }
 
@@ -108,19 +109,27 @@ func (v *twilio) update(c *twilioCall, m *message) (*message, *twilioError) {
 			return nil, &twilioError{http.StatusBadRequest, 20001, "Message " + m.sid + " is " + m.status + " and cannot be canceled"}
 		}
 		m.status = "canceled"
-		v.log(c, "sms.cancel", m, billed(-m.fee, -m.segments))
+		v.log(c, "sms.cancel", m.sid, billed(-m.fee, -m.segments))
 	case c.form.has("Body") && c.form.str("Body") == "":
 		m.body = ""
-		v.log(c, "sms.redact", m, Execution{})
+		v.log(c, "sms.redact", m.sid, Execution{})
 	default:
 		return nil, &twilioError{http.StatusBadRequest, 20001, "Only Status=canceled or an empty Body can be posted."}
 	}
 	return m, nil
 }
 
-// listed tells whether the list's filters let m through.
-func (m *message) listed(f form) bool {
-	return (!f.has("To") || f.str("To") == m.to) && (!f.has("From") || f.str("From") == m.from)
+// listMessages is a page of the account's messages that the filters let through. When
+// Twilio says a message was sent that is still in a queue is not established: here it
+// is when it was created.
+func (v *twilio) listMessages(c *twilioCall) reply {
+	var all []object
+	for _, m := range v.messages {
+		if m.account == c.account && !m.deleted && c.form.equal("To", m.to) && c.form.equal("From", m.from) && c.form.between("DateSent", m.created) {
+			all = append(all, m.object())
+		}
+	}
+	return c.page("messages", all)
 }
 
 // object is m as Twilio answers it: numbers are strings, price is null until it
@@ -156,8 +165,8 @@ func price(micros int64) string {
 }
 
 // FillPrices lets every message that was queued or accepted be delivered and
-// shows its price, as Twilio does up to a day later. Scheduled and cancelled
-// ones stay as they are.
+// every call that has not ended last a minute, and shows their prices, as Twilio
+// does up to a day later. Scheduled and cancelled messages stay as they are.
 func (s *Server) FillPrices() {
 	v := s.world.Load().twilio
 	v.mu.Lock()
@@ -166,5 +175,11 @@ func (s *Server) FillPrices() {
 		if m.status == "queued" || m.status == "accepted" {
 			m.status, m.priced = "delivered", true
 		}
+	}
+	for _, p := range v.calls {
+		if p.status == "queued" {
+			v.hangUp(p, 60)
+		}
+		p.priced = p.status == "completed"
 	}
 }
