@@ -80,6 +80,9 @@ func operation(line []string, rows map[string]vendors.Operation) (op vendors.Ope
 	}
 	if op.Class.Paid() && !isCoded {
 		op.Params, op.Bound = schema(line[colParams]), unknown(line[colWhy])
+		if line[colName] == "broadcasts.send" {
+			op.Reconcile = reconcileBroadcast
+		}
 	}
 	return op, nil
 }
