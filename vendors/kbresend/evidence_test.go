@@ -112,9 +112,9 @@ func resolve(t *testing.T, c *vendors.Case, answer func(*vendors.Probe) *vendors
 			}
 			return f
 		}
-		row := table(t).Lookup(f.Look.Operation)
-		if row == nil || row.Class != vendors.Read || row.Bound != nil {
-			t.Fatalf("it looks with %s", f.Look.Operation)
+		_, looks, err := table(t).Identify(&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: kbresend.Host, Path: f.Look.Path}}, nil)
+		if err != nil || looks.Operation.Name != f.Look.Operation || looks.Operation.Class != vendors.Read || looks.Operation.Bound != nil {
+			t.Fatalf("it looks with %s at %s: %v", f.Look.Operation, f.Look.Path, err)
 		}
 		c.Seen = append(c.Seen, answer(f.Look))
 	}
@@ -231,7 +231,7 @@ func TestInDoubtMailIsNotGuessed(t *testing.T) {
 // To whom, from whom and of what a mail is: one thing other, and it is not the call's.
 func TestOtherMailsAreNotTheCalls(t *testing.T) {
 	for _, other := range []string{
-		strings.Replace(aMail, "ann@", "eve@", 1), strings.Replace(aMail, "ops@", "sales@", 1), strings.Replace(aMail, `"cc"`, `"bcc"`, 1),
+		strings.Replace(aMail, "ann@", "eve@", 1), strings.Replace(aMail, "ops@", "sales@", 1), strings.Replace(aMail, `"cc"`, `"bcc"`, 1), strings.Replace(aMail, `"cc"`, `"bcc":"d@example.com","cc"`, 1),
 		strings.Replace(aMail, "Hi", "Ho", 1), strings.Replace(aMail, `"ann@example.com",`, "", 1), strings.Replace(aMail, `"c@example.com"`, `["c@example.com","c@example.com"]`, 1),
 	} {
 		for _, mark := range []string{mark, ""} {
@@ -349,6 +349,7 @@ var unreadable = []*vendors.Reply{
 	{Status: 200, Body: []byte(`{"object":"email","id":"other","last_event":"canceled","to":["a@b.c","d@e.f"],"cc":["g@h.i"]}`)},
 	{Status: 200, Body: []byte(`{"object":"broadcast","id":"` + anID + `","status":"sent"}`)},
 	{Status: 200, Body: []byte(`{"object":"broadcast","id":"other","status":"queued"}`)},
+	{Status: 200, Body: []byte(`{"object":"thing","id":"` + anID + `","status":"queued","last_event":"sent"}`)},
 	{Status: 404, Body: []byte(`{"name":"not_found","message":"Email not found","statusCode":404}`)},
 	{Status: 429, Body: []byte(`{"object":"email","id":"` + anID + `","last_event":"canceled","to":["a@b.c","d@e.f"],"cc":["g@h.i"]}`)},
 	{Status: 500, Body: []byte(`{"object":"email","id":"` + anID + `","last_event":"sent"}`)},
@@ -375,8 +376,14 @@ func TestUnreadableEvidenceProvesNothing(t *testing.T) {
 
 // A list without an end is not read for ever.
 func TestLooksAreBounded(t *testing.T) {
+	f := resolve(t, openCase(t, identified(t, "/emails", aMail)), func(p *vendors.Probe) *vendors.Reply { // whose ids lead elsewhere
+		return &vendors.Reply{Status: 200, Body: []byte(`{"object":"list","has_more":false,"data":[{"id":"../x","created_at":"2099-01-01T00:00:00Z","from":"ops@acme.com","to":["ann@example.com","bob@example.com"],"cc":["c@example.com"],"subject":"Hi"}]}`)}
+	})
+	if f.Outcome != vendors.OutcomeUnknown {
+		t.Errorf("%+v", f)
+	}
 	n := 0
-	f := resolve(t, openCase(t, identified(t, "/emails", aMail)), func(*vendors.Probe) *vendors.Reply {
+	f = resolve(t, openCase(t, identified(t, "/emails", aMail)), func(*vendors.Probe) *vendors.Reply {
 		n++
 		return &vendors.Reply{Status: 200, Body: fmt.Appendf(nil, `{"object":"list","has_more":true,"data":[{"id":"m%d","created_at":"2099-01-01T00:00:00Z"}]}`, n)}
 	})
