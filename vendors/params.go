@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -323,6 +324,43 @@ func Member(tree any, name string) (value any, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// With returns a copy of a JSON object of a [Call]'s tree in which name is value, at its place or at the end. A tree that
+// is no object is taken for an empty one. encoding/json writes what comes of it as it was read, members in order.
+func With(tree any, name string, value any) any {
+	o, _ := tree.(object)
+	o = slices.Clone(o)
+	i := slices.IndexFunc(o, func(m member) bool { return m.name == name })
+	if i < 0 {
+		return append(o, member{name, value})
+	}
+	o[i].value = value
+	return o
+}
+
+// MarshalJSON writes the members in the order in which they were read.
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	for i, m := range o {
+		name, err := json.Marshal(m.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		b.WriteByte("{,"[min(i, 1)])
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	if len(o) == 0 {
+		b.WriteByte('{')
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
 // Size is how many bytes a JSON tree takes when it is written without space between its values and with its strings as

@@ -364,3 +364,26 @@ func TestALargeDocumentIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A tree is written as it was read, and With changes one member of a copy.
+func TestTreesAreWrittenAsTheyWereRead(t *testing.T) {
+	const text = `{"b":1.50,"a":[{},[],null,true,12345678901234567890],"":{"x":"\"é"}}`
+	tree, err := vendors.DecodeJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		tree any
+		want string
+	}{
+		{tree, text},
+		{vendors.With(tree, "a", "new"), `{"b":1.50,"a":"new","":{"x":"\"é"}}`},
+		{vendors.With(tree, "c", []any{}), strings.TrimSuffix(text, "}") + `,"c":[]}`},
+		{vendors.With(nil, "c", nil), `{"c":null}`},
+		{tree, text}, // as it was
+	} {
+		if got, err := json.Marshal(tt.tree); err != nil || string(got) != tt.want {
+			t.Errorf("got %s, %v, want %s", got, err, tt.want)
+		}
+	}
+}

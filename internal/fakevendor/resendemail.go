@@ -3,6 +3,7 @@ package fakevendor
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,11 +22,21 @@ type email struct {
 	Text        string          `json:"text"`
 	ScheduledAt string          `json:"scheduled_at"`
 	Template    json.RawMessage `json:"template"`
+	Tags        []mailTag       `json:"tags"`
 
 	id, event string
 	fee       int64
 	created   time.Time
 }
+
+// mailTag is a tag, by which its sender knows a mail again.
+type mailTag struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// tagWord is what names and values of tags are of (Resend's documentation, read November 2026).
+var tagWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 
 // addresses is a string or an array of them.
 type addresses []string
@@ -64,6 +75,14 @@ func (m *email) validate() *resendError {
 		if !strings.Contains(a, "@") {
 			return bad("validation_error", "Invalid recipient `"+a+"`.")
 		}
+	}
+	for _, tag := range m.Tags {
+		if !tagWord.MatchString(tag.Name) || !tagWord.MatchString(tag.Value) {
+			return bad("validation_error", "Tags should only contain ASCII letters, numbers, underscores, or dashes.")
+		}
+	}
+	if len(m.Tags) > 75 {
+		return bad("validation_error", "An email has at most 75 tags.")
 	}
 	return nil
 }
@@ -131,7 +150,11 @@ func (v *resend) retrieve(c *resendCall) (object, *resendError) {
 func (v *resend) list(c *resendCall) (object, *resendError) {
 	all := []object{}
 	for _, m := range slices.Backward(v.emails) {
-		all = append(all, m.object())
+		listed := m.object()
+		for _, left := range []string{"object", "html", "text", "tags"} { // what a list does not show (npm resend 6.38.0)
+			delete(listed, left)
+		}
+		all = append(all, listed)
 	}
 	f, err := parseForm(c.query, nil)
 	limit, nerr := 20, error(nil)
@@ -188,7 +211,7 @@ func (m *email) object() object {
 		"object": "email", "id": m.id, "from": m.From, "to": orEmpty(m.To), "cc": orEmpty(m.Cc), "bcc": orEmpty(m.Bcc),
 		"reply_to": orEmpty(m.ReplyTo), "subject": m.Subject, "html": m.HTML, "text": m.Text,
 		"created_at": m.created.UTC().Format("2006-01-02 15:04:05.000000-07"), "last_event": m.event,
-		"scheduled_at": orNull(m.ScheduledAt),
+		"scheduled_at": orNull(m.ScheduledAt), "tags": append([]mailTag{}, m.Tags...),
 	}
 }
 

@@ -3,6 +3,7 @@ package kbresend
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keybrake/keybrake-go/vendors"
@@ -80,6 +81,12 @@ func operation(line []string, rows map[string]vendors.Operation) (op vendors.Ope
 	}
 	if op.Class.Paid() && !isCoded {
 		op.Params, op.Bound = schema(line[colParams]), unknown(line[colWhy])
+		if slices.Contains(op.Params.Plain, broadcastID) {
+			op.Bound = ofThePath(op.Bound)
+		}
+		if line[colName] == "broadcasts.send" {
+			op.Reconcile = reconcileBroadcast
+		}
 	}
 	return op, nil
 }
@@ -94,6 +101,19 @@ func schema(names string) (s vendors.Schema) {
 		}
 	}
 	return s
+}
+
+// broadcastID is what resend-go repeats the path's id as, in the body.
+const broadcastID = "broadcast_id"
+
+// ofThePath refuses a body that names another broadcast than the path does.
+func ofThePath(bound func(*vendors.Call, *vendors.Reply) (vendors.Bound, error)) func(*vendors.Call, *vendors.Reply) (vendors.Bound, error) {
+	return func(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
+		if id, sent := vendors.Member(c.JSON, broadcastID); sent && id != c.IDs["id"] {
+			return vendors.Bound{}, invalid(broadcastID, "it is another broadcast than the path names")
+		}
+		return bound(c, seen)
+	}
 }
 
 // unknown is the bound of what nobody can price before it is sent: such a call needs a ceiling in its rule.

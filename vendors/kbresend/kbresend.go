@@ -9,7 +9,8 @@
 // to a list that no request names (broadcasts, events, automations, an inbox's drafts and replies) has no bound and
 // needs a ceiling in its rule; a broadcast that is created to be sent at once has one where its price is known.
 //
-// A scheduled mail is booked when Resend accepts it. Cancelling it gives nothing back to a budget.
+// A scheduled mail is booked when Resend accepts it, and is looked at again until it is sent. A call that cancels it gives
+// nothing back by itself; that Resend shows it as canceled does, since it was never sent.
 package kbresend
 
 import (
@@ -92,16 +93,6 @@ func New(o *Options) vendors.Vendor {
 // mails that are valid ("permissive").
 const batchValidation = "X-Batch-Validation"
 
-// check refuses a validation mode that is neither of the two that Resend documents: how many of the mails
-// it would send is not known.
-func check(c *vendors.Call) error {
-	switch c.Header.Get(batchValidation) {
-	case "", "strict", "permissive":
-		return nil
-	}
-	return vendors.Refuse(reason.HeaderDenied, "%s is neither strict nor permissive", batchValidation)
-}
-
 // keyMemory is less than the 24 hours for which Resend remembers an Idempotency-Key of /emails and /emails/batch,
 // and keyMax is the longest that it takes (Resend's documentation, read November 2026). No other operation honours one.
 const (
@@ -112,9 +103,18 @@ const (
 // rows are the operations that are code, by name: what the catalogue does not say of them.
 func (t tariff) rows() map[string]vendors.Operation {
 	return map[string]vendors.Operation{
-		"emails.send":       {Params: mailParams, Bound: t.boundSend, Settle: settleSend, KeyMemory: keyMemory, KeyMax: keyMax},
-		"emails.batch":      {Params: mailParams, Bound: t.boundBatch, Settle: t.settleBatch, KeyMemory: keyMemory, KeyMax: keyMax},
-		"broadcasts.create": {Params: broadcastParams, Bound: t.boundBroadcast, Settle: settleSend},
+		"emails.send": {
+			Params: mailParams, Bound: t.boundSend, Settle: settleSend, KeyMemory: keyMemory, KeyMax: keyMax,
+			Trace: mailTrace, Reconcile: reconcileMails, Stamp: stamp,
+		},
+		"emails.batch": {
+			Params: mailParams, Bound: t.boundBatch, Settle: t.settleBatch, KeyMemory: keyMemory, KeyMax: keyMax,
+			Trace: mailTrace, Reconcile: reconcileMails, Stamp: stamp,
+		},
+		"broadcasts.create": {
+			Params: broadcastParams, Bound: t.boundBroadcast, Settle: settleCreate,
+			Trace: broadcastTrace, Reconcile: reconcileBroadcast,
+		},
 	}
 }
 

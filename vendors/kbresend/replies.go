@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -38,8 +40,27 @@ func outcome(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 	return vendors.NotExecuted
 }
 
-// settleSend books the bound: the reply names the mail and no price.
-func settleSend(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+// settleSend books the bound: the reply names the mail and no price. One that is scheduled is not final, since it costs
+// nothing if it is canceled.
+func settleSend(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+	s, err := settleCreate(c, b, r)
+	if err == nil && scheduled(c) {
+		s.Again = firstLook
+	}
+	return s, err
+}
+
+// firstLook is when a scheduled mail is looked at first; the answer says when it will be sent.
+const firstLook = time.Hour
+
+func scheduled(c *vendors.Call) bool {
+	return slices.ContainsFunc(c.Params, func(p vendors.Param) bool {
+		return vendors.Collapse(p.Name) == "scheduled_at" && p.Value != ""
+	})
+}
+
+// settleCreate books the bound of what the reply names by its id alone.
+func settleCreate(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
 	var sent struct {
 		ID string `json:"id"`
 	}
@@ -72,6 +93,9 @@ func (t tariff) settleBatch(c *vendors.Call, b vendors.Bound, r *vendors.Reply) 
 		return vendors.Settlement{}, errors.New("kbresend: the reply to a batch names no mails")
 	}
 	s := vendors.Settlement{Actual: b.Lines}
+	if scheduled(c) && len(reply.Data) <= vendors.MostLooks { // of more than that, a canceled one stays booked
+		s.Again = firstLook
+	}
 	for _, sent := range reply.Data {
 		if sent.ID == "" {
 			return vendors.Settlement{}, errors.New("kbresend: the reply to a batch has a mail without an id")

@@ -1,0 +1,4 @@
+package kbresend
+
+// TagValue is open to the tests.
+var TagValue = tagValue
