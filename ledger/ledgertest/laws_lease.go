@@ -161,7 +161,7 @@ var keepLaws = []Law{
 		for i := range all {
 			all[i] = byte(i)
 		}
-		texts := []string{"answer", "", "\x00", "12 \n", "\xff\xfe\r\n", string(all)}
+		texts := []string{"answer", "", "\x00", " 12 \n", "\xff\xfe\r\n", string(all)}
 		for i, text := range texts {
 			kept(fmt.Sprint("t", i), nil)
 			keep(fmt.Sprint("t", i), text, time.Minute)

@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -71,4 +72,41 @@ func request(id string, expires time.Time) ledger.Request {
 		Lines:   []cost.Line{{Meter: cost.Fee, Currency: "USD", Amount: 5}},
 		Budgets: []ledger.Budget{{Name: "b", Meter: cost.Fee, Currency: "USD", Limit: 10, Window: cost.Lifetime}},
 	}
+}
+
+func TestTheNewestTenThousandTextsAreKept(t *testing.T) {
+	ctx, l, clock := context.Background(), memory.New(), ledgertest.NewClock()
+	l.Now = clock.Now
+	keep := func(tenant, name string) {
+		t.Helper()
+		if err := l.Keep(ctx, tenant, name, []byte(name), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(tenant, name string, want bool) {
+		t.Helper()
+		if text, err := l.Kept(ctx, tenant, name); err != nil || (text != nil) != want {
+			t.Errorf("under %s of %s there is %q, error %v", name, tenant, text, err)
+		}
+	}
+	keep("acme", "first")
+	keep("acme", "second")
+	keep("acme", "third")
+	keep("acme", "first") // is the newest now
+	for i := range 10_000 - 2 {
+		keep("other", fmt.Sprint(i))
+	}
+	there("acme", "second", false)
+	there("acme", "third", true)
+	there("acme", "first", true)
+	keep("other", "one more")
+	there("acme", "third", false)
+	there("acme", "first", true)
+	there("other", "0", true)
+	clock.Add(time.Hour)
+	keep("acme", "oldest")
+	for i := range 10_000 - 1 {
+		keep("other", fmt.Sprint("new", i))
+	}
+	there("acme", "oldest", true) // what is over takes nobody's room
 }

@@ -30,11 +30,11 @@ type leaseArgs struct {
 // keepTextArgs is ARGV[1] of keep.lua and kept.lua.
 type keepTextArgs struct {
 	Now  string `json:"now"`
-	Span string `json:"span"` // microseconds; 0: nothing is left
+	Span string `json:"span"` // microseconds; 0: it is over at once
 	Keep string `json:"keep"` // milliseconds
 }
 
-// margin is for how much longer Redis keeps a row than its text says it counts: the text decides.
+// margin is for how much longer Redis keeps a row than it counts: what is written in it decides.
 const margin = time.Second
 
 // Lease gives name to holder for d from now, unless another has it. A failover or a restart of Redis can lose a lease,
@@ -43,7 +43,7 @@ func (l *Ledger) Lease(ctx context.Context, t, name, holder string, d time.Durat
 	if holder == "" {
 		return false, errors.New("redisledger: a lease needs a holder")
 	}
-	a := leaseArgs{Now: l.clock(), Holder: holder, Span: digits(d.Microseconds()), Keep: digits((d + margin).Milliseconds())}
+	a := leaseArgs{Now: l.clock(), Holder: holder, Span: digits(d.Microseconds()), Keep: digits((max(0, d) + margin).Milliseconds())}
 	got, err := l.run(ctx, leaseScript, []string{tenant(t).lease(name)}, a)
 	if err != nil {
 		return false, err
@@ -58,7 +58,7 @@ func (l *Ledger) Keep(ctx context.Context, t, name string, text []byte, d time.D
 		return fmt.Errorf("redisledger: a text of %d bytes is longer than %d; it is not kept", len(text), ledger.MostKept)
 	}
 	text = bytes.Clone(text) // the client may look at it after Keep has returned
-	args, err := json.Marshal(keepTextArgs{l.clock(), digits(d.Microseconds()), digits((d + margin).Milliseconds())})
+	args, err := json.Marshal(keepTextArgs{l.clock(), digits(d.Microseconds()), digits((max(0, d) + margin).Milliseconds())})
 	if err != nil {
 		return fmt.Errorf("redisledger: %w", err)
 	}

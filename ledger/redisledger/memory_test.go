@@ -60,6 +60,13 @@ func TestTheSizingTableIsWhatTheServerSays(t *testing.T) {
 			r.Repeat = &ledger.Repeat{ID: strings.Repeat("i", 64), Most: 3, Window: time.Hour}
 			admit(t, l, r)
 		}},
+		{"a lease", func(l *redisledger.Ledger) {
+			_, err := l.Lease(ctx, acme, sized(1).ID, strings.Repeat("h", 26), time.Minute)
+			must(t, err)
+		}},
+		{"a kept answer of 4,000 bytes", func(l *redisledger.Ledger) {
+			must(t, l.Keep(ctx, acme, strings.Repeat("c", 64), make([]byte, 4000), time.Hour))
+		}},
 		{"a revoke", func(l *redisledger.Ledger) {
 			_, err := l.Control(ctx, ledger.Control{Verb: ledger.Revoke, Tenant: acme, Run: "run_of_an_agent_42", Reason: "it refunds the wrong orders"})
 			must(t, err)

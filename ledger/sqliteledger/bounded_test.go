@@ -3,6 +3,7 @@ package sqliteledger_test
 import (
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,6 +161,49 @@ func TestOnlyTheLatestControlsAreKeptForWatchers(t *testing.T) {
 	}
 }
 
+func TestLeasesAndTextsGoOnceTheirTimeIsOver(t *testing.T) {
+	path := unsynced(t)
+	l, clock := clocked(t, path)
+	for i := range 600 {
+		if got, err := l.Lease(ctx, acme, fmt.Sprint(i%300), "a", time.Minute); err != nil || !got {
+			t.Fatalf("lease %d: %t, %v", i, got, err)
+		}
+		must(t, l.Keep(ctx, acme, fmt.Sprint(i%300), make([]byte, 10), time.Minute))
+	}
+	must(t, l.Keep(ctx, acme, "longer", make([]byte, ledger.MostKept), time.Hour))
+	if n, m := count(t, path, "leases"), count(t, path, "texts"); n != 300 || m != 301 {
+		t.Errorf("there are %d leases and %d texts", n, m)
+	}
+	clock.Add(2 * time.Minute)
+	for n := 0; count(t, path, "leases") > 0 || count(t, path, "texts") > 1; n++ { // in passing, a little at a time
+		if n > 10 {
+			t.Fatalf("%d leases and %d texts are left", count(t, path, "leases"), count(t, path, "texts"))
+		}
+		must(t, l.Check(ctx))
+	}
+	if text, err := l.Kept(ctx, acme, "longer"); err != nil || len(text) != ledger.MostKept {
+		t.Errorf("the one whose time is not over has %d bytes, error %v", len(text), err)
+	}
+}
+
+// That the rows that are over are found by an index keeps the sweep cheap however many there are.
+func TestSweepingReadsNoMoreThanItForgets(t *testing.T) {
+	path := unsynced(t)
+	clocked(t, path)
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	for _, table := range []string{"leases", "texts", "repeats"} {
+		column := map[bool]string{true: "forget", false: "until"}[table == "repeats"]
+		var n, m, o int
+		var plan string
+		must(t, db.QueryRow("EXPLAIN QUERY PLAN SELECT tenant FROM "+table+" WHERE "+column+" <= 5 ORDER BY "+column+" LIMIT 256").Scan(&n, &m, &o, &plan))
+		if !strings.Contains(plan, "INDEX "+table+"_over") {
+			t.Errorf("of %s it reads: %s", table, plan)
+		}
+	}
+}
+
 func TestAdjustmentsGoWithTheirReservation(t *testing.T) {
 	path := unsynced(t)
 	l, clock := clocked(t, path)
@@ -181,5 +225,30 @@ func TestAdjustmentsGoWithTheirReservation(t *testing.T) {
 	must(t, l.Check(ctx))
 	if n := count(t, path, "adjustments"); n != 0 {
 		t.Errorf("%d adjustments are left of a reservation that is forgotten", n)
+	}
+}
+
+func TestTwoLedgersOfOneFileShareLeasesAndTexts(t *testing.T) {
+	path := unsynced(t)
+	one, clock := clocked(t, path)
+	two := at(t, path, &sqliteledger.Options{Now: clock.Now})
+	for i := range 20 {
+		given := make(chan bool, 2)
+		for n, l := range []*sqliteledger.Ledger{one, two} {
+			go func() {
+				got, err := l.Lease(ctx, acme, fmt.Sprint("job", i), fmt.Sprint("holder", n), time.Minute)
+				if err != nil {
+					t.Error(err)
+				}
+				given <- got
+			}()
+		}
+		if a, b := <-given, <-given; a == b {
+			t.Fatalf("both were told %t", a)
+		}
+	}
+	must(t, one.Keep(ctx, acme, "answer", []byte("yes"), time.Minute))
+	if text, err := two.Kept(ctx, acme, "answer"); err != nil || string(text) != "yes" {
+		t.Errorf("the other has %q, error %v", text, err)
 	}
 }

@@ -5,9 +5,5 @@
 -- ARGV[1] → JSON, type keepTextArgs in lease.go   ARGV[2] → the text, any bytes
 --
 -- Returns ok
-if q.span == '0' then
-  redis.call('DEL', KEYS[1])
-else
-  redis.call('SET', KEYS[1], str(clock() + int(q.span)) .. ' ' .. ARGV[2], 'PX', q.keep)
-end
+redis.call('SET', KEYS[1], str(clock() + int(q.span)) .. ' ' .. ARGV[2], 'PX', q.keep)
 return { 'ok' }

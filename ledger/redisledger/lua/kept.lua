@@ -8,6 +8,5 @@
 local text = redis.call('GET', KEYS[1])
 if not text then return { 'ok' } end
 local ends, from = string.match(text, '^(%d+) ()')
-if not ends then error('keybrake: damaged text') end
 if not (int(ends) > clock()) then return { 'ok' } end
 return { 'ok', string.sub(text, from) }

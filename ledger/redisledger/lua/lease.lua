@@ -7,7 +7,6 @@
 -- Returns ok 1 | ok 0   given | another has it
 local now, had = clock(), redis.call('GET', KEYS[1])
 local ends, holder = string.match(had or '', '^(%d+) (.+)$')
-if had and not ends then error('keybrake: damaged lease') end
 if had and holder ~= q.holder and int(ends) > now then return { 'ok', '0' } end
 if q.span == '0' then
   redis.call('DEL', KEYS[1])
