@@ -103,10 +103,13 @@ func TestTheNewestTenThousandTextsAreKept(t *testing.T) {
 	there("acme", "third", false)
 	there("acme", "first", true)
 	there("other", "0", true)
-	clock.Add(time.Hour)
-	keep("acme", "oldest")
+	if err := l.Keep(ctx, "acme", "oldest", []byte("oldest"), 2*time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 10_000 - 1 {
 		keep("other", fmt.Sprint("new", i))
 	}
+	clock.Add(time.Hour)
+	keep("other", "one more")
 	there("acme", "oldest", true) // what is over takes nobody's room
 }
