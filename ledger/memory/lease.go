@@ -2,11 +2,11 @@ package memory
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/keybrake/keybrake-go/ledger"
@@ -46,27 +46,66 @@ func (l *Ledger) Lease(_ context.Context, tenant, name, holder string, d time.Du
 // mostTexts is how many texts are kept, of all tenants together: of [ledger.MostKept] bytes each, that is 640 MB.
 const mostTexts = 10_000
 
-// A text is what is kept under a name, until when.
-type text struct {
-	tenant, name string
-	bytes        []byte
-	until        time.Time
+// texts are what is kept, of all tenants, by place and in the order in which it came.
+type texts struct {
+	at    map[place]*list.Element // of a text
+	order *list.List              // the oldest first
+	swept time.Time               // when all that was over has last gone
 }
 
-// Keep stores text under name for a while. Of more than ten thousand the oldest goes.
+type place struct{ tenant, name string }
+
+type text struct {
+	place
+	bytes []byte
+	until time.Time
+}
+
+func newTexts() texts { return texts{at: map[place]*list.Element{}, order: list.New()} }
+
+// put takes a text in. Of more than ten thousand the oldest goes.
+func (t *texts) put(n text) {
+	t.drop(n.place)
+	t.at[n.place] = t.order.PushBack(n)
+	if t.order.Len() > mostTexts {
+		t.drop(t.order.Front().Value.(text).place)
+	}
+}
+
+func (t *texts) drop(at place) {
+	if e := t.at[at]; e != nil {
+		t.order.Remove(e)
+		delete(t.at, at)
+	}
+}
+
+// sweep drops what is over, once a minute: it looks at all of them.
+func (t *texts) sweep(now time.Time) {
+	if since := now.Sub(t.swept); since >= 0 && since < time.Minute {
+		return
+	}
+	t.swept = now
+	for at, e := range t.at {
+		if !e.Value.(text).until.After(now) {
+			t.drop(at)
+		}
+	}
+}
+
+// Keep stores text under name for a while.
 func (l *Ledger) Keep(_ context.Context, tenant, name string, content []byte, d time.Duration) error {
 	if len(content) > ledger.MostKept {
 		return fmt.Errorf("ledger: a text of %d bytes is longer than %d; it is not kept", len(content), ledger.MostKept)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.Now()
-	l.texts = slices.DeleteFunc(l.texts, func(o text) bool { return o.tenant == tenant && o.name == name || !o.until.After(now) })
-	if d <= 0 {
-		return nil
+	now, at := l.Now(), place{tenant, name}
+	l.texts.sweep(now)
+	if d > 0 {
+		l.texts.put(text{at, append([]byte{}, content...), now.Add(d)})
+	} else {
+		l.texts.drop(at)
 	}
-	l.texts = append(l.texts, text{tenant, name, append([]byte{}, content...), now.Add(d)})
-	l.texts = slices.Delete(l.texts, 0, max(0, len(l.texts)-mostTexts))
 	return nil
 }
 
@@ -74,9 +113,9 @@ func (l *Ledger) Keep(_ context.Context, tenant, name string, content []byte, d 
 func (l *Ledger) Kept(_ context.Context, tenant, name string) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.IndexFunc(l.texts, func(o text) bool { return o.tenant == tenant && o.name == name })
-	if i < 0 || !l.texts[i].until.After(l.Now()) {
+	e := l.texts.at[place{tenant, name}]
+	if e == nil || !e.Value.(text).until.After(l.Now()) {
 		return nil, nil
 	}
-	return bytes.Clone(l.texts[i].bytes), nil
+	return bytes.Clone(e.Value.(text).bytes), nil
 }

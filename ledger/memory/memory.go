@@ -23,7 +23,7 @@ type Ledger struct {
 	mu       sync.Mutex
 	tenants  map[string]*tenant
 	global   map[string]ledger.Verb
-	texts    []text // oldest first
+	texts    texts
 	watchers map[chan ledger.Control]bool
 }
 
@@ -31,6 +31,7 @@ type Ledger struct {
 func New() *Ledger {
 	return &Ledger{
 		Now: time.Now, tenants: map[string]*tenant{}, global: map[string]ledger.Verb{}, watchers: map[chan ledger.Control]bool{},
+		texts: newTexts(),
 	}
 }
 
