@@ -81,6 +81,12 @@ func newOffice(t *testing.T) *office {
 				},
 			},
 			{Name: "acme.orders.list", Method: "GET", Host: "api.acme.test", Path: "/orders", Class: vendors.Read},
+			{
+				Name: "acme.scores.retrieve", Method: "GET", Host: "api.acme.test", Path: "/scores", Class: vendors.Fee,
+				Bound: func(*vendors.Call, *vendors.Reply) (vendors.Bound, error) {
+					return vendors.Bound{Kind: vendors.Exact, Lines: []cost.Line{{Meter: cost.Fee, Currency: "USD", Amount: 1}}}, nil
+				},
+			},
 			{Name: "acme.orders.delete", Method: "DELETE", Host: "api.acme.test", Path: "/orders/{id}", Class: vendors.Free},
 			{
 				Name: "acme.gifts.create", Method: "POST", Host: "api.acme.test", Path: "/gifts", Class: vendors.Charge, Body: vendors.Form,
@@ -146,7 +152,7 @@ func (o *office) answer(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("a look under %q that is not answered", r.Header.Get("Authorization"))
 	}
 	o.looks = append(o.looks, r.URL.RequestURI())
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("seen " + r.URL.RawQuery)), Request: r}, nil
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("you are " + o.secret)), Request: r}, nil
 }
 
 func (o *office) looked() []string {
@@ -201,6 +207,9 @@ func (o *office) reconciled() []audit.Record { return ofKind(o.sink.Records(), a
 // finds answers a case with f, after one look at the list.
 func finds(f vendors.Finding) func(*vendors.Case) (vendors.Finding, error) {
 	return func(c *vendors.Case) (vendors.Finding, error) {
+		if len(c.Seen) > 0 && strings.Contains(string(c.Seen[0].Body), "acme_secret") {
+			return vendors.Finding{}, errors.New("an adapter sees the credential")
+		}
 		if len(c.Seen) == 0 {
 			return vendors.Finding{Look: &vendors.Probe{Operation: "acme.orders.list", Path: "/orders", Query: []vendors.Param{{Name: "since", Value: "1"}}}}, nil
 		}
@@ -456,7 +465,8 @@ func TestTheReconcilerGivesUpToAPerson(t *testing.T) {
 	}
 	o.clock.advance(72 * time.Hour)
 	asked(4, "after three days")
-	asked(4, "after a person was told")
+	o.clock.advance(20 * time.Hour)
+	asked(4, "on the day that a person was told")
 	if len(told) != 1 || len(o.reconciled()) != 1 {
 		t.Fatalf("a person was told %d times, on record are %d", len(told), len(o.reconciled()))
 	}
@@ -464,7 +474,7 @@ func TestTheReconcilerGivesUpToAPerson(t *testing.T) {
 	if u.Run != "run_1" || u.Agent != "bot" || u.Hold.Operation != "acme.orders.create" || u.Mark != u.Hold.ID || u.Why != "two orders are alike" || !slices.Equal(u.Looked, []string{"acme.orders.list"}) || !slices.Equal(u.Held, lines(usd20)) {
 		t.Errorf("a person was told %+v", u)
 	}
-	o.clock.advance(25 * time.Hour)
+	o.clock.advance(5 * time.Hour)
 	asked(5, "a day later")
 	if len(told) != 2 {
 		t.Errorf("a person was told %d times, want a reminder", len(told))
@@ -524,6 +534,7 @@ func TestWhatOnlyAPersonCanTellIsToldAtOnce(t *testing.T) {
 func TestTheReconcilerOnlyReads(t *testing.T) {
 	for name, look := range map[string]vendors.Probe{
 		"a write":                  {Operation: "acme.orders.delete", Path: "/orders/or_1"},
+		"a read that costs":        {Operation: "acme.scores.retrieve", Path: "/scores"},
 		"the paid call":            {Operation: "acme.orders.create", Path: "/orders/cu_1"},
 		"nothing of the catalogue": {Operation: "acme.orders.burn", Path: "/orders"},
 		"another vendor's host":    {Operation: "acme.orders.list", Path: "/orders", Host: "api.resend.com"},
@@ -627,7 +638,7 @@ func TestRunPassesUntilItIsStopped(t *testing.T) {
 	r := o.reconciler(t, func(c *keybrake.ReconcilerConfig) {
 		c.Every = time.Nanosecond
 		c.Progress = func(p keybrake.Progress) {
-			if passes++; p.Settled == 1 {
+			if passes++; p.Settled == 1 || passes > 100 {
 				stop(enough)
 			}
 		}
