@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"reflect"
 	"regexp"
@@ -24,6 +25,7 @@ import (
 	"github.com/keybrake/keybrake-go/vendors/kbstripe"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
+	"github.com/stripe/stripe-go/v76/form"
 )
 
 // An sdkCall is one line of testdata/sdk.tsv: one call of stripe-go.
@@ -32,6 +34,7 @@ type sdkCall struct {
 	operation string   // what it stands for; "-" where the method sends nothing
 	args      []string // ids in their order, and Field=value for what stands in the parameters
 	end       string   // "sent", "sent after" the reads that price it, or why it is refused
+	byRule    bool     // the operation's name is made of the method's
 }
 
 func (s sdkCall) String() string {
@@ -40,19 +43,22 @@ func (s sdkCall) String() string {
 
 func readSDKCalls(t *testing.T) (calls []sdkCall) {
 	t.Helper()
+	const otherwise = "# Where the SDK's word and Stripe's path are not the same.\n"
+	byRule := true
 	text, err := os.ReadFile("testdata/sdk.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if line[0] == '#' {
+		if line == "\n" || line[0] == '#' {
+			byRule = byRule && line != otherwise
 			continue
 		}
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) != 4 {
 			t.Fatalf("sdk.tsv: %d fields in %q", len(f), line)
 		}
-		calls = append(calls, sdkCall{f[0], f[1], strings.Fields(f[2]), f[3]})
+		calls = append(calls, sdkCall{f[0], f[1], strings.Fields(f[2]), f[3], byRule})
 	}
 	return calls
 }
@@ -90,6 +96,24 @@ func TestTheTableHasEveryMethodOfTheSDK(t *testing.T) {
 	}
 }
 
+// words are how stripe-go calls what an operation does, where Stripe's paths call it otherwise.
+var words = map[string]string{"New": "create", "Get": "retrieve", "GetByID": "retrieve", "Del": "delete"}
+
+// The table says what a method stands for, and the method's own name says it too: Refunds.New is refunds.create. The
+// others stand apart in the table, because somebody has to have read them.
+func TestAMethodStandsForWhatItIsCalled(t *testing.T) {
+	for _, s := range readSDKCalls(t) {
+		service, verb, _ := strings.Cut(s.method, ".")
+		if word, ok := words[verb]; ok {
+			verb = word
+		}
+		name := strings.NewReplacer(".", "", "_", "").Replace(strings.TrimPrefix(s.operation, "stripe."))
+		if same := strings.EqualFold(name, service+verb); same != s.byRule {
+			t.Errorf("%s stands for %s, in the wrong part of the table", s.method, s.operation)
+		}
+	}
+}
+
 // staged are what Stripe's objects say before and after a call, where stripe-mock's own make it one that Stripe would
 // refuse, or say that it has not been carried out.
 var staged = map[string]struct{ before, after state }{
@@ -116,6 +140,8 @@ var staged = map[string]struct{ before, after state }{
 	"Disputes.Close":                        {nil, lost},
 	"IssuingAuthorizations.Approve":         {nil, state{"issuing.authorization": {"amount": 700}}},
 	"TreasuryCreditReversals.New":           {state{"treasury.received_credit": {"amount": 1000}}, nil},
+	"stripe.billing.credit_grants.create":   {nil, granted},
+	"stripe.customers.subscriptions.cancel": {nil, ended},
 	"TreasuryDebitReversals.New":            {state{"treasury.received_debit": {"amount": 1000}}, nil},
 }
 
@@ -138,16 +164,21 @@ func (b *braked) call(t *testing.T, s sdkCall) {
 		t.Fatal("stripe-go has no such method")
 	}
 	err := invoke(method, s.arguments(t, method.Type()))
-	records, arrived := b.took(), b.arrived()
 	if s.operation == "-" {
-		if len(records) > 0 || len(arrived) > 0 {
+		if arrived := b.arrived(); len(b.took()) > 0 || len(arrived) > 0 {
 			t.Fatalf("it sends something: %v", arrived)
 		}
 		return
 	}
-	end := b.end(t, s.operation, records, arrived)
-	if end != s.end {
-		t.Errorf("%s, want %s (%s)", end, s.end, records[len(records)-1].Detail)
+	b.check(t, s.operation, s.end, err)
+}
+
+// check compares what became of a call with the table, and with what stripe-go says about it.
+func (b *braked) check(t *testing.T, operation, want string, err error) {
+	t.Helper()
+	end, why := b.end(t, operation)
+	if end != want {
+		t.Errorf("%s, want %s (%s%v)", end, want, why, err)
 	}
 	if sent := strings.HasPrefix(end, "sent"); sent && err != nil {
 		t.Errorf("stripe-go cannot read the reply: %v", err)
@@ -156,9 +187,11 @@ func (b *braked) call(t *testing.T, s sdkCall) {
 	}
 }
 
-// end says what became of a call, after a look at all that the brake recorded and that stripe-mock got.
-func (b *braked) end(t *testing.T, operation string, records []audit.Record, arrived []string) string {
+// end says what became of a call, after a look at all that the brake recorded and that stripe-mock got: one request, after
+// those that the brake made to price it, each as the row says that it records.
+func (b *braked) end(t *testing.T, operation string) (end, why string) {
 	t.Helper()
+	records, arrived := b.took(), b.arrived()
 	if len(records) == 0 {
 		t.Fatalf("the brake saw no call; stripe-mock got %v", arrived)
 	}
@@ -169,7 +202,7 @@ func (b *braked) end(t *testing.T, operation string, records []audit.Record, arr
 		}
 	}
 	if last.Operation == "" { // it has no name in the catalogue
-		return string(last.Reason)
+		return string(last.Reason), last.Detail
 	}
 	if last.Operation != operation {
 		t.Fatalf("the brake takes it for %q (%s)", last.Operation, last.Detail)
@@ -183,16 +216,16 @@ func (b *braked) end(t *testing.T, operation string, records []audit.Record, arr
 		}
 	}
 	if last.Kind == audit.Denied {
-		return strings.Join(append([]string{string(last.Reason)}, after(sent)...), " ")
+		return strings.Join(append([]string{string(last.Reason)}, after(sent)...), " "), last.Detail
 	}
 	if last.Outcome != "executed" && last.Outcome != "pending" {
-		return fmt.Sprintf("%s %d", last.Outcome, last.Status)
+		return fmt.Sprintf("%s %d", last.Outcome, last.Status), last.Detail
 	}
 	how := "sent"
 	if slices.ContainsFunc(last.Reserved, func(l cost.Line) bool { return l.Currency != "" && l.Amount == ceiling.Value }) {
 		how = "sent at the ceiling"
 	}
-	return strings.Join(append([]string{how}, after(sent[:len(sent)-1])...), " ")
+	return strings.Join(append([]string{how}, after(sent[:len(sent)-1])...), " "), ""
 }
 
 func after(reads []string) []string {
@@ -411,4 +444,69 @@ func set(v reflect.Value, path []string, value string) (err error) {
 		return fmt.Errorf("no value for %v", v.Type())
 	}
 	return err
+}
+
+// A rawCall is one line of testdata/raw.tsv: one call that stripe-go has no method for.
+type rawCall struct {
+	operation, method, path string
+	form                    url.Values
+	end                     string
+}
+
+func readRawCalls(t *testing.T) (calls []rawCall) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/raw.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if line == "\n" || line[0] == '#' {
+			continue
+		}
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 4 {
+			t.Fatalf("raw.tsv: %d fields in %q", len(f), line)
+		}
+		method, path, _ := strings.Cut(f[1], " ")
+		calls = append(calls, rawCall{f[0], method, path, values(t, f[2]), f[3]})
+	}
+	return calls
+}
+
+// No operation that Stripe describes is left out of both tables, and none stands in both.
+func TestEveryOperationIsSentByTheSDK(t *testing.T) {
+	named, raw := map[string]bool{}, map[string]bool{}
+	for _, s := range readSDKCalls(t) {
+		named[s.operation] = true
+	}
+	for _, s := range readRawCalls(t) {
+		if raw[s.operation] = true; named[s.operation] {
+			t.Errorf("stripe-go has a method for %s, which is in sdk.tsv", s.operation)
+		}
+	}
+	for _, op := range table(t).Operations() {
+		if !named[op.Name] && !raw[op.Name] && documented(t, op) != nil {
+			t.Errorf("nothing sends %s (%s %s)", op.Name, op.Method, op.Path)
+		}
+	}
+}
+
+// TestTheBrakeKnowsEveryOtherCall does the same for what the SDK has no method for.
+func TestTheBrakeKnowsEveryOtherCall(t *testing.T) {
+	b := newBraked(t)
+	for _, s := range readRawCalls(t) {
+		t.Run(s.operation+" "+s.path, func(t *testing.T) {
+			body := &form.Values{}
+			for name, value := range s.form {
+				body.Add(name, value[0])
+			}
+			key := b.key(t, b.rule(t, s.operation, true))
+			stage := staged[s.operation]
+			b.after = stage.after
+			b.in(stage.before, func() {
+				err := b.backends.API.CallRaw(s.method, s.path, key, body, &stripe.Params{}, &stripe.APIResource{})
+				b.check(t, s.operation, s.end, err)
+			})
+		})
+	}
 }
