@@ -206,6 +206,9 @@ func (b *braked) end(t *testing.T, operation string) (end, why string) {
 	}
 	last, sent := records[len(records)-1], []string(nil)
 	for _, r := range records {
+		if r.CallID != last.CallID {
+			t.Fatal("stripe-go sent the call again")
+		}
 		if r.Kind == audit.Outcome {
 			sent = append(sent, r.Operation)
 		}
@@ -229,6 +232,9 @@ func (b *braked) end(t *testing.T, operation string) (end, why string) {
 	}
 	if last.Outcome != "executed" && last.Outcome != "pending" {
 		return fmt.Sprintf("%s %d", last.Outcome, last.Status), last.Detail
+	}
+	if op := b.rows[operation][0]; op.KeyMemory > 0 && last.Idempotency == "" {
+		t.Error("the brake did not see stripe-go's idempotency key")
 	}
 	how := "sent"
 	if slices.ContainsFunc(last.Reserved, func(l cost.Line) bool { return l.Currency != "" && l.Amount == ceiling.Value }) {
