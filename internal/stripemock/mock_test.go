@@ -90,7 +90,11 @@ func serve(t *testing.T, strict bool) *mock {
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.seen = append(m.seen, r.Method+" "+r.Host+r.URL.Path)
+		at := r.Method + " " + r.Host + r.URL.Path
+		if r.Method == http.MethodPost && r.Header.Get("Idempotency-Key") == "" {
+			at += " without an idempotency key"
+		}
+		m.seen = append(m.seen, at)
 		if r.Method == http.MethodGet {
 			stub.HandleRequest(w, r)
 			return
