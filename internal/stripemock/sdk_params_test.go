@@ -420,7 +420,8 @@ func (f *filler) takes(kind reflect.Type, field reflect.StructField) bool {
 	return !f.second || !slices.Contains(slices.Collect(maps.Values(others)), field.Name)
 }
 
-// third is in the place of the other field where two fields say otherwise what it says: BillingCycleAnchorUnchanged beside BillingCycleAnchorNow.
+// third is in the place of the other field where two fields say otherwise what it says: BillingCycleAnchorNow is set, and
+// BillingCycleAnchorUnchanged never is.
 const third = "-"
 
 var alternativesOf = map[reflect.Type]map[string]string{}
