@@ -55,8 +55,8 @@ func Catalogue() ([]byte, error) {
 			rows = append(rows, row)
 		}
 	}
-	if left := slices.Sorted(maps.Keys(d.classes)); len(left) > 0 {
-		return nil, fmt.Errorf("review.tsv classes what the description does not have: %v", left)
+	if left := slices.Concat(slices.Sorted(maps.Keys(d.classes)), slices.Sorted(maps.Keys(d.older))); len(left) > 0 {
+		return nil, fmt.Errorf("review.tsv speaks of what the description does not have: %v", left)
 	}
 	return write(doc.Info.Version, rows), nil
 }
@@ -93,12 +93,13 @@ type decisions struct {
 	verbs, redirects        map[string]bool
 	prefixes                map[string][]string // by shape
 	extra                   []catalogued
+	older                   map[string][]string // by method and shape
 }
 
 func readDecisions(text string) (*decisions, error) {
 	d := &decisions{
 		reasons: map[string]string{}, names: map[string]string{}, classes: map[string]string{},
-		verbs: map[string]bool{}, redirects: map[string]bool{}, prefixes: map[string][]string{},
+		verbs: map[string]bool{}, redirects: map[string]bool{}, prefixes: map[string][]string{}, older: map[string][]string{},
 	}
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
@@ -111,7 +112,7 @@ func readDecisions(text string) (*decisions, error) {
 	return d, lines.Err()
 }
 
-var width = map[string]int{"reason": 3, "verb": 2, "prefix": 3, "name": 4, "redirect": 2, "row": 8}
+var width = map[string]int{"reason": 3, "verb": 2, "prefix": 3, "name": 4, "redirect": 2, "row": 8, "older": 4}
 
 func (d *decisions) decide(f []string) error {
 	if want := width[f[0]]; want != len(f) && (want > 0 || len(f) < 3 || len(f) > 4) {
@@ -128,6 +129,8 @@ func (d *decisions) decide(f []string) error {
 		d.names[f[1]+" "+f[2]] = f[3]
 	case "redirect":
 		d.redirects[f[1]] = true
+	case "older":
+		d.older[f[1]+" "+f[2]] = strings.Fields(f[3])
 	case "row":
 		cost, err := d.cost(f[4])
 		if err != nil {
@@ -177,7 +180,7 @@ func unpriced(class, cost string) string {
 }
 
 // row is the catalogue's line for one operation of the description.
-func (d *decisions) row(doc *spec.Spec, path, method string, op *spec.Operation) (catalogued, error) {
+func (d *decisions) row(doc *spec.Spec, path, method string, op *spec.Operation) (r catalogued, err error) {
 	shape := segment.ReplaceAllString(path, "{}")
 	key := method + " " + shape
 	class, ok := d.classes[key]
@@ -188,7 +191,7 @@ func (d *decisions) row(doc *spec.Spec, path, method string, op *spec.Operation)
 	if !ok {
 		return catalogued{}, fmt.Errorf("review.tsv does not class %s; say what it does to money", key)
 	}
-	r := catalogued{method: method, name: d.names[key]}
+	r = catalogued{method: method, name: d.names[key]}
 	r.class, r.cost, _ = strings.Cut(class, "\t")
 	r.cost = unpriced(r.class, r.cost)
 	if r.name == "" {
@@ -197,7 +200,10 @@ func (d *decisions) row(doc *spec.Spec, path, method string, op *spec.Operation)
 	denied := strings.HasPrefix(r.cost, "denied")
 	r.path, r.prefixes = d.template(path, denied)
 	if r.cost == "unknown" || r.cost == "rule" || r.cost == "nothing" {
-		r.plain, r.redirects = d.parameters(op)
+		if r.plain, r.redirects, err = d.parameters(op, d.older[key]); err != nil {
+			return catalogued{}, fmt.Errorf("%s: %w", key, err)
+		}
+		delete(d.older, key)
 	}
 	return r, nil
 }
@@ -282,13 +288,23 @@ func (d *decisions) template(path string, denied bool) (template string, prefixe
 }
 
 // parameters are what an operation takes, at the top level: a group whole, as name[*], and what redirects money or
-// effect by itself, wherever it stands.
-func (d *decisions) parameters(op *spec.Operation) (plain, redirects []string) {
+// effect by itself, wherever it stands. older are those that the description no longer has.
+func (d *decisions) parameters(op *spec.Operation, older []string) (plain, redirects []string, err error) {
+	for _, name := range older {
+		if d.redirects[strings.TrimSuffix(name, "[*]")] {
+			redirects = append(redirects, name)
+		} else {
+			plain = append(plain, name)
+		}
+	}
 	if op.RequestBody == nil {
-		return nil, nil
+		return plain, redirects, nil
 	}
 	for _, media := range op.RequestBody.Content {
 		for name, s := range media.Schema.Properties {
+			if slices.Contains(older, groupName(name, s)) {
+				return nil, nil, fmt.Errorf("the description still has %s", name)
+			}
 			if !d.redirects[name] {
 				plain = append(plain, groupName(name, s))
 			}
@@ -297,7 +313,7 @@ func (d *decisions) parameters(op *spec.Operation) (plain, redirects []string) {
 	}
 	slices.Sort(plain)
 	slices.Sort(redirects)
-	return slices.Compact(plain), slices.Compact(redirects)
+	return slices.Compact(plain), slices.Compact(redirects), nil
 }
 
 func (d *decisions) redirecting(s *spec.Schema, name string, found *[]string) {

@@ -1,6 +1,7 @@
 package stripemock
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -61,9 +62,16 @@ type mock struct {
 	t        *testing.T
 	client   *http.Client
 	fixtures map[spec.ResourceID]any
+
+	mu    sync.Mutex
+	seen  []string // the requests that arrived, as "METHOD host/path"
+	after state    // what writes lead to
 }
 
-func start(t *testing.T) *mock {
+// start starts a stripe-mock that takes requests of the description's own API version alone.
+func start(t *testing.T) *mock { return serve(t, true) }
+
+func serve(t *testing.T, strict bool) *mock {
 	t.Helper()
 	doc, err := description()
 	if err != nil {
@@ -74,18 +82,61 @@ func start(t *testing.T) *mock {
 		t.Fatal(err)
 	}
 	silence(t)
-	stub, err := server.NewStubServer(fixtures, doc, true, false)
+	stub, err := server.NewStubServer(fixtures, doc, strict, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewTLSServer(http.HandlerFunc(stub.HandleRequest))
+	m := &mock{t: t, fixtures: fixtures.Resources}
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		at := r.Method + " " + r.Host + r.URL.Path
+		if r.Method == http.MethodPost && r.Header.Get("Idempotency-Key") == "" {
+			at += " without an idempotency key"
+		}
+		m.seen = append(m.seen, at)
+		if r.Method == http.MethodGet {
+			stub.HandleRequest(w, r)
+			return
+		}
+		reply := httptest.NewRecorder()
+		m.in(m.after, func() { stub.HandleRequest(reply, r) })
+		maps.Copy(w.Header(), reply.Header())
+		w.WriteHeader(reply.Code)
+		_, _ = w.Write(sameObject(r.URL.Path, reply.Body.Bytes()))
+	}))
 	t.Cleanup(srv.Close)
 	base := srv.Client().Transport.(*http.Transport)
 	base.TLSClientConfig.ServerName = "example.com" // the name on httptest's certificate
 	base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
 	}
-	return &mock{t, srv.Client(), fixtures.Resources}
+	m.client = srv.Client()
+	return m
+}
+
+// sameObject puts the id of an action's path into its reply, for stripe-mock gives a new one where it does not know that
+// the reply is about the same object.
+func sameObject(path string, reply []byte) []byte {
+	parts := strings.Split(path, "/")
+	var o struct{ ID string }
+	if len(parts) < 3 || json.Unmarshal(reply, &o) != nil || o.ID == "" {
+		return reply
+	}
+	acted := parts[len(parts)-2]
+	if prefix, _, ok := strings.Cut(o.ID, "_"); ok && strings.HasPrefix(acted, prefix+"_") {
+		return bytes.ReplaceAll(reply, []byte(o.ID), []byte(acted))
+	}
+	return reply
+}
+
+// arrived returns the requests that arrived since it was last asked.
+func (m *mock) arrived() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.seen
+	m.seen = nil
+	return seen
 }
 
 // silence keeps stripe-mock, which prints every request, from printing. Its errors are in its replies.

@@ -239,7 +239,7 @@ func boundSubscription(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error)
 	b := unknown(whyRecur)
 	all, numbered := elements(c, "items")
 	m, known := sumOf(all)
-	if !numbered || !known || c.Has("trial_end") || c.Has("trial_period_days") || c.Has("trial_from_plan") || c.Has("discounts") || c.Has("coupon") {
+	if !numbered || !known || c.Has("trial_end") || c.Has("trial_period_days") || c.Has("trial_from_plan") || c.Has("discounts") || c.Has("coupon") || c.Has("promotion_code") {
 		return b, nil
 	}
 	least, err := m.bound(cost.Charge, "items")
