@@ -68,6 +68,7 @@ func New(o *Options) vendors.Vendor {
 		o = &Options{}
 	}
 	ops, err := operations(slices.Concat(paymentIntents(), charges(), refunds(), customers(), transfers(), payouts(), balance()), o.Fees)
+	withEvidence(ops)
 	return vendors.Vendor{
 		Name:            "stripe",
 		Operations:      ops,
