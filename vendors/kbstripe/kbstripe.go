@@ -80,6 +80,7 @@ func New(o *Options) vendors.Vendor {
 		Place:           place,
 		Refuse:          refuse,
 		Resends:         resends,
+		Usage:           usage,
 	}
 }
 
