@@ -261,3 +261,30 @@ func sorted(ls []cost.Line) string {
 	slices.Sort(all)
 	return strings.Join(all, ", ")
 }
+
+// Each type of balance transaction counts on its meter; one whose sign is the other way brings something back.
+func TestUsageByType(t *testing.T) {
+	v := table(t).Vendor("api.stripe.com")
+	for entry, want := range map[string]string{
+		`"type":"charge","amount":5000,"fee":175`:                     "charge 50.00 USD, fee 1.75 USD",
+		`"type":"payment","amount":5000,"fee":0`:                      "charge 50.00 USD",
+		`"type":"charge","amount":-5000,"fee":0`:                      "",
+		`"type":"refund","amount":-5000,"fee":-100`:                   "outflow 50.00 USD",
+		`"type":"refund","amount":5000,"fee":0`:                       "",
+		`"type":"payout","amount":-5000,"fee":25`:                     "fee 0.25 USD, outflow 50.00 USD",
+		`"type":"payout","amount":5000,"fee":0`:                       "charge 50.00 USD",
+		`"type":"payout_failure","amount":5000,"fee":0`:               "",
+		`"type":"transfer_refund","amount":5000,"fee":0`:              "charge 50.00 USD",
+		`"type":"stripe_fee","amount":-5000,"fee":0`:                  "fee 50.00 USD",
+		`"type":"issuing_authorization_hold","amount":-5000,"fee":0`:  "",
+		`"type":"refund","amount":-5000,"fee":0,"source":"re_1"`:      "outflow 50.00 USD",
+		`"type":"refund","amount":-5000,"fee":0,"source":{"id":"x"}`:  "outflow 50.00 USD",
+		`"type":"refund","amount":-5000,"fee":0,"source":null,"x":[]`: "outflow 50.00 USD",
+	} {
+		body := `{"object":"list","has_more":false,"data":[{"id":"txn_1","object":"balance_transaction","currency":"usd",` + entry + `}]}`
+		u, err := v.Usage(&vendors.Day{Seen: []*vendors.Reply{readSeen(body)}})
+		if got := sorted(u.Total); err != nil || got != want || len(u.Runs) != 0 {
+			t.Errorf("%s: %s, want %s (%v)", entry, got, want, err)
+		}
+	}
+}
