@@ -200,6 +200,9 @@ func (t *teller) found(s vendors.Settlement, status string) vendors.Finding {
 	if sum(s.Held) == 0 && slices.Contains(final, status) && t.Now.Sub(t.Sent) >= t.e.comesBack {
 		s.Again = 0
 	}
+	if len(s.Actual)+len(s.Held) == 0 && len(t.Bound.Lines) > 0 { // that it was nothing has to be said
+		s.Actual = []cost.Line{{Meter: t.Bound.Lines[0].Meter, Currency: t.Bound.Lines[0].Currency}}
+	}
 	if sum(s.Held) > 0 || s.Again > 0 {
 		s.Again = max(s.Again, soon)
 		return vendors.Finding{Outcome: vendors.Pending, Cost: s}

@@ -168,7 +168,7 @@ func found(f vendors.Finding) string {
 			out = append(out, strings.TrimSpace(word+" "+s))
 		}
 	}
-	add("", lines(f.Cost.Actual))
+	add("", lines(slices.DeleteFunc(slices.Clone(f.Cost.Actual), func(l cost.Line) bool { return l.Amount == 0 })))
 	add("held", lines(f.Cost.Held))
 	add("on", f.Cost.Object)
 	if f.Cost.Again > 0 {
@@ -195,6 +195,9 @@ func TestWhatIsTold(t *testing.T) {
 			}
 			if got := found(f); got != e.want {
 				t.Errorf("got %q (%s), want %q", got, f.Why, e.want)
+			}
+			if said := len(f.Cost.Actual)+len(f.Cost.Held) > 0; f.Outcome != vendors.OutcomeUnknown && said != (len(readBound(e.bound).Lines) > 0) {
+				t.Error("what a call has cost is said, nothing too, unless it could cost nothing")
 			}
 		})
 	}

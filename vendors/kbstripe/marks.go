@@ -29,7 +29,7 @@ var alsoMade = []string{"stripe.charges.refund", "stripe.payouts.reverse", "stri
 // an object that was there before would take the place of its maker's.
 func stampOf(op *vendors.Operation) func(c *vendors.Call, run, mark string) ([]vendors.Param, any) {
 	makes := strings.HasSuffix(op.Name, ".create") || slices.Contains(alsoMade, op.Name)
-	if !makes || !slices.Contains(op.Params.Plain, "metadata[*]") || op.Body != vendors.Form {
+	if !makes || !slices.Contains(op.Params.Plain, "metadata[*]") {
 		return nil
 	}
 	return func(c *vendors.Call, run, mark string) ([]vendors.Param, any) {
@@ -41,6 +41,10 @@ func stampOf(op *vendors.Operation) func(c *vendors.Call, run, mark string) ([]v
 		}
 		if keys > mostKeys-2 || len(run) > mostValue || len(mark) > mostValue {
 			return nil, nil
+		}
+		if c.JSON != nil { // a call of /v2
+			old, _ := vendors.Member(c.JSON, "metadata")
+			return nil, vendors.With(c.JSON, "metadata", vendors.With(vendors.With(old, markRun, run), markCall, mark))
 		}
 		return []vendors.Param{{Name: "metadata[" + markRun + "]", Value: run}, {Name: "metadata[" + markCall + "]", Value: mark}}, nil
 	}
