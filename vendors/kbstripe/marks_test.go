@@ -53,7 +53,7 @@ func TestStampOfABody(t *testing.T) {
 	tab := table(t)
 	for body, want := range map[string]string{
 		`{"amount":{"value":500,"currency":"usd"},"metadata":{"order":"7"},"to":{"recipient":"x"}}`: `{"amount":{"value":500,"currency":"usd"},"metadata":{"order":"7","keybrake_run":"run_1","keybrake_call":"rsv_1"},"to":{"recipient":"x"}}`,
-		`{"amount":{"value":500,"currency":"usd"}}`: `{"amount":{"value":500,"currency":"usd"},"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`,
+		`{"amount":{"value":500,"currency":"usd"}}`:                                                 `{"amount":{"value":500,"currency":"usd"},"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`,
 	} {
 		_, c := identify(t, tab, "/v2/money_management/outbound_payments", body)
 		send, marked := c.Operation.Stamp(c, "run_1", "rsv_1")
