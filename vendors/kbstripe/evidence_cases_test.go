@@ -569,6 +569,21 @@ var evidence = []told{
 	{name: "dispute closed", call: "POST /v1/disputes/dp_1/close", bound: "exact outflow 50.00 USD", want: "executed outflow 50.00 USD", looks: []looked{
 		{"disputes.retrieve /v1/disputes/dp_1", `{"id":"dp_1","object":"dispute","amount":5000,"currency":"usd","status":"lost","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 	}},
+	{name: "dispute of a charge", call: "POST /v1/charges/ch_1/dispute/close", bound: "exact outflow 50.00 USD", want: "executed outflow 50.00 USD", looks: []looked{
+		{"charges.dispute.retrieve /v1/charges/ch_1/dispute", `{"id":"dp_1","object":"dispute","amount":5000,"currency":"usd","status":"lost","charge":"ch_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "dispute of a charge, open", call: "POST /v1/charges/ch_1/dispute/close", bound: "exact outflow 50.00 USD", want: "?", looks: []looked{
+		{"charges.dispute.retrieve /v1/charges/ch_1/dispute", `{"id":"dp_1","object":"dispute","amount":5000,"currency":"usd","status":"needs_response","charge":"ch_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "dispute of another charge", call: "POST /v1/charges/ch_1/dispute/close", bound: "exact outflow 50.00 USD", want: "?", looks: []looked{
+		{"charges.dispute.retrieve /v1/charges/ch_1/dispute", `{"id":"dp_1","object":"dispute","amount":5000,"currency":"usd","status":"lost","charge":"ch_2","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "lines", call: "POST /v1/invoices/in_1/add_lines", bound: "most charge 50.00 USD on in_1", want: "?", looks: []looked{
+		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":0,"amount_remaining":5000,"currency":"usd","status":"draft","auto_advance":false,"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "lines, later paid", call: "POST /v1/invoices/in_1/add_lines", bound: "most charge 50.00 USD on in_1", pending: "-", want: "executed charge 50.00 USD on in_1", looks: []looked{
+		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":5000,"amount_remaining":0,"currency":"usd","status":"paid","auto_advance":false,"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
 	{name: "dispute not closed", call: "POST /v1/disputes/dp_1/close", bound: "exact outflow 50.00 USD", want: "?", looks: []looked{
 		{"disputes.retrieve /v1/disputes/dp_1", `{"id":"dp_1","object":"dispute","amount":5000,"currency":"usd","status":"needs_response","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 	}},

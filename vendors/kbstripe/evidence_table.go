@@ -1,7 +1,9 @@
 package kbstripe
 
 import (
+	"cmp"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -97,6 +99,7 @@ func evidences() map[string]evidence {
 
 		"stripe.invoices.create":             {shelf: bills, settle: settleBill},
 		"stripe.invoices.update":             invoice.when(tellsArmed),
+		"stripe.invoices.add_lines":          invoice.when(tellsNothing),
 		"stripe.invoices.finalize":           invoice.when(over("open", "paid", "void", "uncollectible")),
 		"stripe.invoices.send":               invoice.when(over("paid", "void")),
 		"stripe.invoices.pay":                invoice.when(over("paid", "void")),
@@ -109,6 +112,7 @@ func evidences() map[string]evidence {
 		"stripe.billing.credit_grants.create":          {shelf: grants},
 		"stripe.climate.orders.create":                 {shelf: orders},
 		"stripe.disputes.close":                        {shelf: disputesHad, own: pathID, tells: disputesHad.shows(over("lost"))},
+		"stripe.charges.dispute.close":                 {shelf: disputesHad, find: findDispute},
 		"stripe.issuing.authorizations.approve":        {shelf: approvals, own: pathID, tells: approvals.shows(tellsApproved), comesBack: 7 * day},
 
 		"stripe.checkout.sessions.create": {shelf: sessions},
@@ -354,6 +358,23 @@ func findReversal(of shelf, param, flow string) func(*teller) vendors.Finding {
 	}
 }
 
+// findDispute reads the dispute of the path's charge.
+func findDispute(t *teller) vendors.Finding {
+	charge := pathID(t.Call)
+	r := t.ask("charges.dispute.retrieve", "/v1/charges/"+charge+"/dispute")
+	if r == nil {
+		return t.finding
+	}
+	o := readReply(r, "dispute")
+	if r.Status != http.StatusOK || o.maybe("charge") != charge || !disputesHad.has(o.maybe("id")) {
+		return vendors.Finding{Why: "Stripe does not show the charge's dispute"}
+	}
+	if why := disputesHad.shows(over("lost"))(t.Case, o); why != "" || o.err != nil {
+		return vendors.Finding{Why: cmp.Or(why, "the dispute cannot be read")}
+	}
+	return t.costs(r, "lost")
+}
+
 // tellsArmed: the invoice advances by itself, or has been finalised.
 func tellsArmed(_ *vendors.Case, o *reader) string {
 	in, err := readInvoice(o)
@@ -364,6 +385,11 @@ func tellsArmed(_ *vendors.Case, o *reader) string {
 		return "the invoice is a draft that does not advance by itself"
 	}
 	return ""
+}
+
+// tellsNothing: what was due before the call is not known any more, so that the sum does not tell whether it was made.
+func tellsNothing(*vendors.Case, *reader) string {
+	return "the invoice shows its sum, and not whether the lines were added"
 }
 
 // settleBill books what was paid of an invoice and holds what is left. A draft keeps what was reserved for it, if that

@@ -19,6 +19,8 @@ var laterRules = map[string]rule{
 	"stripe.payment_links.update":     {boundLinkUpdate, nil, settleLinkUpdate},
 	"stripe.quotes.accept":            {boundQuote, outcomeLeaves, settleQuote},
 
+	"stripe.prices.update": {bound: boundOnly(vendors.Edit, "active", "expand", "lookup_key", "metadata", "nickname", "transfer_lookup_key")},
+
 	"stripe.subscriptions.create":           {newSubscription.bound, outcomeLeaves, settleSubscription},
 	"stripe.customers.subscriptions.create": {newSubscription.bound, outcomeLeaves, settleSubscription},
 	"stripe.subscriptions.update":           {boundSubscriptionUpdate, outcomeLeaves, settleSubscription},

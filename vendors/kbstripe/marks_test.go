@@ -122,6 +122,8 @@ func TestMarksAreTheBrakes(t *testing.T) {
 		"/v1/checkout/sessions payment_intent_data[metadata][keybrake_call]=x",
 		"/v1/checkout/sessions subscription_data[metadata][keybrake_run]=x",
 		"/v1/checkout/sessions subscription_data[metadata]=",
+		"/v1/invoices/in_1/add_lines invoice_metadata=",
+		"/v1/invoices/in_1/add_lines invoice_metadata[keybrake_call]=",
 		"/v1/subscriptions customer=cus_1&items[0][metadata][keybrake_call]=x",
 		"/v1/products name=x&default_price_data[metadata][keybrake_call]=x",
 		`/v2/money_management/outbound_payments {"metadata":{"keybrake_call":"x"}}`,
