@@ -85,11 +85,11 @@ func (it *item) ended() time.Time {
 }
 
 // sound is f, or the finding that tells nothing where f cannot be meant: no outcome that there is, or an execution of
-// no stated cost, which would give everything back.
-func sound(f vendors.Finding) vendors.Finding {
+// no stated cost, which would give everything back. What was bounded at nothing, such as a cancel, need not state it.
+func sound(f vendors.Finding, b vendors.Bound) vendors.Finding {
 	switch f.Outcome {
 	case vendors.Executed, vendors.Pending:
-		if len(f.Cost.Actual)+len(f.Cost.Held) == 0 {
+		if len(f.Cost.Actual)+len(f.Cost.Held) == 0 && len(b.Lines) > 0 {
 			return vendors.Finding{Why: f.Why + ": it was executed, at a cost that the adapter does not say"}
 		}
 	case vendors.OutcomeUnknown, vendors.NotExecuted:

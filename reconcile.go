@@ -300,7 +300,7 @@ func (p *pass) investigate(it *item) (f vendors.Finding, err error) {
 			return vendors.Finding{Why: scrub(it.secret, err.Error())}, nil
 		}
 		if f.Look == nil {
-			return sound(f), nil
+			return sound(f, c.Bound), nil
 		}
 		if err := p.turn(p.ctx, it.vendor.Name+" "+it.ref); err != nil {
 			return vendors.Finding{}, err

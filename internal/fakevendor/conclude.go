@@ -12,6 +12,7 @@ const failedFee = 1_000
 //   - a payment intent that is processing: ok collects it, else it fails;
 //   - a payout that is pending or paid: ok pays it, else the bank returns it;
 //   - a refund that succeeded or waits: ok completes it, else it fails;
+//   - a top-up that is pending: ok completes it, else it fails;
 //   - a Twilio message not yet delivered, with ok false: it fails, for a
 //     smaller fee ([Server.FillPrices] is for the others).
 //
@@ -39,7 +40,9 @@ func (v *stripe) conclude(id string, ok bool) bool {
 		e = v.concludeIntent(o, ok)
 	case kind == "payout" && (status == "pending" || status == "paid"):
 		e = concludeSpend(o, ok, "paid")
-	case kind == "refund" && (status == succeeded || status == needsAction):
+	case kind == "topup" && status == "pending":
+		e = concludeTopup(o, ok)
+	case kind == "refund" && (status == succeeded || status == needsAction || status == "pending"):
 		e = concludeSpend(o, ok, succeeded)
 		if !ok {
 			v.unrefund(o)
@@ -48,6 +51,7 @@ func (v *stripe) conclude(id string, ok bool) bool {
 		return false
 	}
 	e.Vendor, e.Kind, e.Object, e.Request = "stripe", o.str("object")+".conclude", id, -1
+	v.enter(it.scope, e.Kind, o, e)
 	v.world.journal.execute(e)
 	return true
 }
@@ -71,6 +75,13 @@ func concludeSpend(o object, ok bool, done string) Execution {
 	}
 	o["status"] = "failed"
 	return money(true, MeterOutflow, -o.int("amount"), o)
+}
+
+// concludeTopup ends a top-up, which counts as charged from the start.
+func concludeTopup(o object, ok bool) Execution {
+	e := concludeSpend(o, ok, succeeded)
+	e.Meter = MeterCharge
+	return e
 }
 
 // unrefund lets the charge of a refund that came to nothing be refunded again.

@@ -27,6 +27,7 @@ type Execution struct {
 	// .increment_authorization; charge, charge.update, charge.capture;
 	// refund, refund.update, refund.cancel; transfer, transfer.update,
 	// transfer.reverse; payout, payout.update, payout.cancel, payout.reverse;
+	// topup, topup.update, topup.cancel;
 	// customer.create, .update, .delete; sms, sms.cancel, sms.delete, sms.redact,
 	// call, call.update, call.delete, call.conclude, which alone is billed;
 	// email, email.update, email.cancel. What [Server.Conclude] does is

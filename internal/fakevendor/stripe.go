@@ -12,7 +12,8 @@ import (
 )
 
 // stripe is Stripe's API v1: payment intents, charges, refunds, customers,
-// transfers and payouts. Everything else is a 404.
+// transfers, payouts and top-ups, and the balance transactions of what moved.
+// Everything else is a 404.
 type stripe struct {
 	world    *world
 	keys     keys
@@ -146,6 +147,7 @@ func (v *stripe) log(c *stripeCall, kind string, o object, e Execution) {
 	e.Vendor, e.Kind, e.Object = "stripe", kind, o.str("id")
 	e.Credential, e.Account = c.credential, c.account
 	e.IdempotencyKey, e.Request = c.header.Get("Idempotency-Key"), c.index
+	v.enter(c.scope(), kind, o, e)
 	v.world.journal.execute(e)
 }
 

@@ -1,5 +1,7 @@
 package fakevendor
 
+import "strings"
+
 // createRefund gives back what a charge took: amount, or all that remains.
 // More than remains is refused, unless the fake is told to overcharge.
 func (v *stripe) createRefund(c *stripeCall) (object, *stripeError) {
@@ -53,6 +55,10 @@ func (v *stripe) refund(c *stripeCall, id string) (object, *stripeError) {
 		"amount": amount, "currency": ch.str("currency"), "charge": id, "payment_intent": ch["payment_intent"],
 		"reason": orNull(c.form.str("reason")), "status": succeeded, "balance_transaction": nil, "receipt_number": nil,
 	})
+	// A charge whose id contains "async" is of a payment method whose refunds take days: see [Server.Conclude].
+	if strings.Contains(id, "async") {
+		o["status"] = "pending"
+	}
 	// instructions_email is for payment methods that ask the customer where to
 	// send the money; until then the refund can be cancelled.
 	if c.form.str("instructions_email") != "" {
@@ -68,7 +74,7 @@ func (v *stripe) cancelRefund(c *stripeCall) (object, *stripeError) {
 	if err != nil {
 		return nil, err
 	}
-	if o.str("status") != needsAction {
+	if o.str("status") != needsAction && o.str("status") != "pending" {
 		return nil, state("", "Refund %s has status %s and cannot be canceled.", c.id(), o.str("status"))
 	}
 	o["status"] = canceled

@@ -61,6 +61,25 @@ func (v *stripe) visible(c *stripeCall, kind string) []object {
 	return out
 }
 
+// retrieveBelow is retrieve of what belongs to the object that the path names first, in the given member.
+func retrieveBelow(kind, member string) stripeHandler {
+	return func(v *stripe, c *stripeCall) (object, *stripeError) {
+		o, err := v.find(c, kind, "id", c.ids[1])
+		if err == nil && o.str(member) != c.id() {
+			return nil, noSuch(kind, "id", c.ids[1])
+		}
+		return o, err
+	}
+}
+
+// listBelow lists what belongs to the object that the path names, in the given member.
+func listBelow(kind, member string) stripeHandler {
+	return func(v *stripe, c *stripeCall) (object, *stripeError) {
+		c.form[member] = []string{c.id()}
+		return list(kind, member)(v, c)
+	}
+}
+
 // list pages by limit, starting_after and ending_before, and filters by the
 // named members and by created, exact or as a range.
 func list(kind string, filters ...string) stripeHandler {

@@ -28,6 +28,7 @@ var stripeRoutes = []struct {
 	{"GET", "charges/*", retrieve("charge")},
 	{"POST", "charges/*", update("charge", "charge.update")},
 	{"POST", "charges/*/capture", (*stripe).captureCharge},
+	{"GET", "charges/*/refunds", listBelow("refund", "charge")},
 	{"POST", "charges/*/refunds", (*stripe).refundCharge},
 
 	{"GET", "refunds", list("refund", "charge", "payment_intent")},
@@ -47,7 +48,9 @@ var stripeRoutes = []struct {
 	{"POST", "transfers", (*stripe).createTransfer},
 	{"GET", "transfers/*", retrieve("transfer")},
 	{"POST", "transfers/*", update("transfer", "transfer.update")},
+	{"GET", "transfers/*/reversals", listBelow("transfer_reversal", "transfer")},
 	{"POST", "transfers/*/reversals", (*stripe).reverseTransfer},
+	{"GET", "transfers/*/reversals/*", retrieveBelow("transfer_reversal", "transfer")},
 
 	{"GET", "payouts", list("payout", "status", "destination")},
 	{"POST", "payouts", (*stripe).createPayout},
@@ -55,6 +58,15 @@ var stripeRoutes = []struct {
 	{"POST", "payouts/*", update("payout", "payout.update")},
 	{"POST", "payouts/*/cancel", (*stripe).cancelPayout},
 	{"POST", "payouts/*/reverse", (*stripe).reversePayout},
+
+	{"GET", "topups", list("topup", "status", "amount")},
+	{"POST", "topups", (*stripe).createTopup},
+	{"GET", "topups/*", retrieve("topup")},
+	{"POST", "topups/*", update("topup", "topup.update")},
+	{"POST", "topups/*/cancel", (*stripe).cancelTopup},
+
+	{"GET", "balance_transactions", list("balance_transaction", "type", "source", "currency")},
+	{"GET", "balance_transactions/*", retrieve("balance_transaction")},
 }
 
 // route finds the handler of c and the values of its path's wildcards; nil is

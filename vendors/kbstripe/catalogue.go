@@ -70,6 +70,7 @@ func readRow(line string) (op vendors.Operation, price string, err error) {
 	if op.Class.Paid() {
 		op.Params = schema(strings.Fields(f[5]), strings.Fields(f[6]))
 	}
+	op.Preview = op.Name == "stripe.invoices.create_preview"
 	why, denied := strings.CutPrefix(f[4], "denied: ")
 	switch price = f[4]; {
 	case denied:

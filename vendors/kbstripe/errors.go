@@ -125,9 +125,12 @@ func resends(_ *vendors.Call, r *vendors.Reply) bool {
 	return err != nil || !ok
 }
 
-// check refuses what no operation may carry: a preview version of the API, in which parameters that this table
-// takes for harmless can mean something else.
+// check refuses what no operation may carry: the brake's own marks, and a preview version of the API, in which
+// parameters that this table takes for harmless can mean something else.
 func check(c *vendors.Call) error {
+	if err := checkMarks(c); err != nil {
+		return err
+	}
 	version := c.Header.Values("Stripe-Version")
 	if len(version) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -14,6 +15,7 @@ import (
 var invoiceRules = map[string]rule{
 	"stripe.invoices.create":             {boundInvoiceCreate, nil, settleInvoiceCreate},
 	"stripe.invoices.update":             {boundInvoiceUpdate, nil, settleInvoice(holdsArmed)},
+	"stripe.invoices.add_lines":          {boundAddLines, nil, settleInvoice(holdsArmed)},
 	"stripe.invoices.finalize":           {boundInvoice(sumDue), outcomeLeaves, settleInvoice(holdsRest)},
 	"stripe.invoices.send":               {boundInvoice(sumDue), outcomeLeaves, settleInvoice(holdsRest)},
 	"stripe.invoices.attach_payment":     {bound: boundUnknown(vendors.Charge), outcome: outcomeLeaves},
@@ -285,6 +287,54 @@ func settleInvoiceItem(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vend
 		return vendors.Settlement{}, errors.New("kbstripe: the reply is about an item of another invoice")
 	}
 	return vendors.Settlement{Held: b.Lines, Object: b.Object, Objects: ids(id, b.Object), Again: withinWeek}, nil
+}
+
+// boundAddLines is the invoice's level with the amounts of the lines that the call adds. A line below zero lowers
+// nothing here, because Stripe may carry it over.
+func boundAddLines(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
+	added, known := lineAmounts(c)
+	switch {
+	case !known:
+		return unknown("the price of a line stands at Stripe alone, or tax comes on top; number the elements of lines and give each its amount, or give the rule a ceiling"), nil
+	case seen == nil:
+		return lookInvoice(c.IDs["id"]), nil
+	}
+	in, err := probedInvoice(c.IDs["id"], seen)
+	if err != nil {
+		return vendors.Bound{}, err
+	}
+	sum, err := cost.Add(added, sumDue(in))
+	if err != nil {
+		return vendors.Bound{}, invalid("lines", "their sum is out of range")
+	}
+	b, err := onObject(c)(in.of(sum).bound(cost.Charge, "lines"))
+	b.Kind = vendors.AtMost
+	return b, err
+}
+
+// lineAmounts adds up the lines of a call that each give their amount.
+func lineAmounts(c *vendors.Call) (sum int64, known bool) {
+	all, numbered := elements(c, "lines")
+	for _, e := range all {
+		for field := range e {
+			root, _, _ := strings.Cut(field, "[")
+			if !slices.Contains([]string{"amount", "description", "discountable", "discounts", "metadata", "period"}, root) {
+				return 0, false
+			}
+		}
+		size, below := strings.CutPrefix(e["amount"], "-")
+		minor, err := cost.ParseCount(size)
+		if err != nil || !wholeNumber.MatchString(size) {
+			return 0, false
+		}
+		if below {
+			continue
+		}
+		if sum, err = cost.Add(sum, minor); err != nil {
+			return 0, false
+		}
+	}
+	return sum, numbered && len(all) > 0 && only(c, "expand", "invoice_metadata", "lines")
 }
 
 // boundInvoiceItemDelete: to delete a credit raises what the customer owes.

@@ -49,6 +49,11 @@ const apiHost = "api.stripe.com"
 
 // keyMemory is how long Stripe's v1 is sure to know an Idempotency-Key, less an hour: "clients can safely retry
 // within 24 hours". Keys are honoured on POST alone and are at most 255 characters long.
+//
+// /v2 knows them for 30 days. A request that has succeeded is not executed again; one that has failed is. Either way a
+// key makes at most one payment, so that one hold is enough for all the attempts that carry it: a failed attempt that
+// Stripe has refused has given its hold back and takes a new one when it is tried again, and one in doubt keeps its own.
+// The memory of v1 is used for /v2 too, because to forget a key early is safe: a retry then reserves anew.
 const (
 	keyMemory = 23 * time.Hour
 	keyMax    = 255
@@ -68,6 +73,7 @@ func New(o *Options) vendors.Vendor {
 		o = &Options{}
 	}
 	ops, err := operations(slices.Concat(paymentIntents(), charges(), refunds(), customers(), transfers(), payouts(), balance()), o.Fees)
+	withEvidence(ops)
 	return vendors.Vendor{
 		Name:            "stripe",
 		Operations:      ops,
@@ -79,6 +85,7 @@ func New(o *Options) vendors.Vendor {
 		Place:           place,
 		Refuse:          refuse,
 		Resends:         resends,
+		Usage:           usage,
 	}
 }
 

@@ -19,21 +19,23 @@ var laterRules = map[string]rule{
 	"stripe.payment_links.update":     {boundLinkUpdate, nil, settleLinkUpdate},
 	"stripe.quotes.accept":            {boundQuote, outcomeLeaves, settleQuote},
 
-	"stripe.subscriptions.create":           {boundSubscription, outcomeLeaves, settleSubscription},
-	"stripe.customers.subscriptions.create": {boundSubscription, outcomeLeaves, settleSubscription},
+	"stripe.prices.update": {bound: boundOnly(vendors.Edit, "active", "expand", "lookup_key", "metadata", "nickname", "transfer_lookup_key")},
+
+	"stripe.subscriptions.create":           {newSubscription.bound, outcomeLeaves, settleSubscription},
+	"stripe.customers.subscriptions.create": {newSubscription.bound, outcomeLeaves, settleSubscription},
 	"stripe.subscriptions.update":           {boundSubscriptionUpdate, outcomeLeaves, settleSubscription},
 	"stripe.customers.subscriptions.update": {boundSubscriptionUpdate, outcomeLeaves, settleSubscription},
-	"stripe.subscriptions.resume":           {boundRecurring, outcomeLeaves, settleSubscription},
+	"stripe.subscriptions.resume":           {resumedSubscription.bound, outcomeLeaves, settleSubscription},
 	"stripe.subscriptions.migrate":          {boundRecurring, outcomeLeaves, settleSubscription},
-	"stripe.subscriptions.cancel":           {boundSubscriptionCancel(false), outcomeLeaves, settleCanceled("subscription")},
-	"stripe.customers.subscriptions.cancel": {boundSubscriptionCancel(false), outcomeLeaves, settleCanceled("subscription")},
+	"stripe.subscriptions.cancel":           {boundSubscriptionCancel, outcomeLeaves, settleCanceled("subscription")},
+	"stripe.customers.subscriptions.cancel": {boundSubscriptionCancel, outcomeLeaves, settleCanceled("subscription")},
 	"stripe.subscription_schedules.create":  {bound: boundRecurring, outcome: outcomeLeaves},
 	"stripe.subscription_schedules.update":  {bound: boundOnly(vendors.Charge, "expand", "metadata"), outcome: outcomeLeaves},
-	"stripe.subscription_schedules.cancel":  {boundSubscriptionCancel(true), outcomeLeaves, settleCanceled("subscription_schedule")},
+	"stripe.subscription_schedules.cancel":  {boundScheduleCancel, outcomeLeaves, settleCanceled("subscription_schedule")},
 	"stripe.subscription_schedules.release": {bound: boundUnknown(vendors.Charge), outcome: outcomeLeaves},
-	"stripe.subscription_items.create":      {bound: boundRecurring, outcome: outcomeLeaves},
-	"stripe.subscription_items.update":      {bound: boundOnly(vendors.Charge, "expand", "metadata"), outcome: outcomeLeaves},
-	"stripe.subscription_items.delete":      {bound: boundRecurring, outcome: outcomeLeaves},
+	"stripe.subscription_items.create":      {newItem.bound, outcomeLeaves, settleItem},
+	"stripe.subscription_items.update":      {bound: boundItem, outcome: outcomeLeaves},
+	"stripe.subscription_items.delete":      {bound: boundItem, outcome: outcomeLeaves},
 }
 
 // outcomeLeaves is the outcome of a call that can leave an open invoice behind when the card is declined. Stripe tries
@@ -234,25 +236,33 @@ func boundRecurring(*vendors.Call, *vendors.Reply) (vendors.Bound, error) {
 	return unknown(whyRecur), nil
 }
 
-// boundSubscription is unknown, and what the items cost that carry their price is the least that a ceiling must cover.
-func boundSubscription(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
-	b := unknown(whyRecur)
-	all, numbered := elements(c, "items")
-	m, known := sumOf(all)
-	if !numbered || !known || c.Has("trial_end") || c.Has("trial_period_days") || c.Has("trial_from_plan") || c.Has("discounts") || c.Has("coupon") || c.Has("promotion_code") {
-		return b, nil
-	}
-	least, err := m.bound(cost.Charge, "items")
-	b.Lines = least.Lines
-	return b, err
-}
-
-// boundSubscriptionUpdate: words cost nothing; anything else may charge at once for what no read tells.
+// boundSubscriptionUpdate: words cost nothing, and neither does an end that comes with the period; anything else may
+// charge at once.
 func boundSubscriptionUpdate(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
-	if only(c, "description", "expand", "metadata") {
+	ends, sent := c.Get("cancel_at_period_end")
+	switch words := only(c, "cancel_at_period_end", "cancellation_details", "description", "expand", "metadata"); {
+	case words && (!c.Has("cancel_at_period_end") || sent && ends == "true"):
 		return vendors.Bound{Kind: vendors.Exact}, nil
 	}
-	return boundRecurring(c, seen)
+	return changedSubscription.bound(c, seen)
+}
+
+// boundItem: a preview needs the item's subscription, which the call does not name.
+func boundItem(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+	if c.Method == http.MethodPost && only(c, "expand", "metadata") {
+		return vendors.Bound{Kind: vendors.Exact}, nil
+	}
+	return unknown("what it charges can be previewed only with the item's subscription, which the call does not name; change the item in an update of the subscription (items[0][id], items[0][deleted]), or give the rule a ceiling"), nil
+}
+
+// settleItem: the reply does not show the invoice, so the bound is booked.
+func settleItem(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+	o := readReply(r, "subscription_item")
+	id := o.text("id")
+	if o.err != nil {
+		return vendors.Settlement{}, o.err
+	}
+	return vendors.Settlement{Actual: b.Lines, Objects: ids(id), Flag: "recurring"}, nil
 }
 
 // settleSubscription reads the invoice that the call made, where the agent has expanded it. Where it has not, the
@@ -301,17 +311,28 @@ func settleSubscription(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (ven
 	return s, nil
 }
 
-// boundSubscriptionCancel: ending it costs nothing unless that makes a last invoice, which the end of a schedule does
-// by default.
-func boundSubscriptionCancel(byDefault bool) func(*vendors.Call, *vendors.Reply) (vendors.Bound, error) {
-	return func(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
-		for _, name := range []string{"invoice_now", "prorate"} {
-			if v, ok := c.Get(name); c.Has(name) && (!ok || v != "false") || !c.Has(name) && byDefault {
-				return unknown(whyFinal), nil
-			}
-		}
+// boundSubscriptionCancel: ending it costs nothing unless that makes a last invoice.
+func boundSubscriptionCancel(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
+	if !makesLast(c, false) {
 		return boundEnd(c, seen)
 	}
+	return endedSubscription.bound(c, seen)
+}
+
+// boundScheduleCancel: the end of a schedule makes a last invoice by default, of which Stripe has no preview.
+func boundScheduleCancel(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
+	if !makesLast(c, true) {
+		return boundEnd(c, seen)
+	}
+	return unknown(whyFinal), nil
+}
+
+// makesLast reports whether the end of a subscription makes a last invoice.
+func makesLast(c *vendors.Call, byDefault bool) bool {
+	return slices.ContainsFunc([]string{"invoice_now", "prorate"}, func(name string) bool {
+		v, ok := c.Get(name)
+		return c.Has(name) && (!ok || v != "false") || !c.Has(name) && byDefault
+	})
 }
 
 // settleCanceled reads that it is over. A ceiling for a last invoice is booked, because the reply does not tell its

@@ -2,6 +2,7 @@ package kbstripe
 
 import (
 	"errors"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -29,6 +30,7 @@ var moveRules = map[string]rule{
 	"stripe.billing.credit_grants.create":          {boundGrant, nil, settleGrant},
 	"stripe.climate.orders.create":                 {boundClimate, nil, settleClimate},
 	"stripe.disputes.close":                        {bound: standing{"disputes.retrieve", "/v1/disputes/", "dispute", named("amount")}.bound(cost.Outflow), settle: settleOutflow("dispute", disputeStatus)},
+	"stripe.charges.dispute.close":                 {boundChargeDispute, nil, settleOutflow("dispute", disputeStatus)},
 	"stripe.issuing.authorizations.approve":        {boundApproval, nil, settleApproval},
 	"stripe.setup_intents.create":                  {bound: boundSetup},
 	"stripe.setup_intents.update":                  {bound: boundSetup},
@@ -39,6 +41,7 @@ var moveRules = map[string]rule{
 	"stripe.payment_intents.verify_microdeposits":   {boundIntentWhole, outcomeIntent, settleIntent(takesReceived)},
 
 	"stripe.terminal.readers.process_payment_intent": {boundReader, outcomeReader, settleReader},
+	"stripe.terminal.readers.process_setup_intent":   {bound: boundNothing},                        // as a setup intent's own confirm
 	"stripe.terminal.readers.refund_payment":         {bound: boundRefund, outcome: outcomeReader}, // the reader answers, not the refund
 }
 
@@ -247,6 +250,26 @@ func settleApproval(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors
 		return vendors.Settlement{}, o.err
 	}
 	return settled(vendors.Settlement{Objects: ids(id), Again: withinWeek}, b, cost.Outflow, m, money{currency: m.currency})
+}
+
+// boundChargeDispute is the dispute of the path's charge, which is lost when it is closed.
+func boundChargeDispute(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
+	charge := c.IDs["id"]
+	if seen == nil {
+		return look("stripe.charges.dispute.retrieve", "/v1/charges/"+charge+"/dispute"), nil
+	}
+	o := readReply(seen, "dispute")
+	m := money{o.amount("amount"), o.currency()}
+	if o.err == nil && o.maybe("charge") != charge {
+		o.fail("charge", "the one that was asked for")
+	}
+	switch {
+	case seen.Status != http.StatusOK:
+		return vendors.Bound{}, vendors.Refuse(reason.ProbeFailed, "Stripe answered status %d to the read of the charge's dispute", seen.Status)
+	case o.err != nil:
+		return vendors.Bound{}, probeError(o.err)
+	}
+	return m.bound(cost.Outflow, "amount")
 }
 
 // boundSetup: a setup intent takes no money; it lets the customer be charged later, by a call that is priced then.

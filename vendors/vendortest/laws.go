@@ -342,11 +342,11 @@ func (w *world) probesAreReads() error {
 			continue
 		}
 		row := w.table.Lookup(v.probe.Operation)
-		if row == nil || row.Class != vendors.Read || row.Method != http.MethodGet || row.HardDeny != "" {
+		if row == nil || !row.Looks() {
 			p.add("%s: the probe %s is no read of the catalogue", v.Name, v.probe.Operation)
 			continue
 		}
-		req := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "https", Host: v.call.Host, Path: v.probe.Path, RawQuery: vendors.Encode(v.probe.Query)}}
+		req := &http.Request{Method: row.Method, URL: &url.URL{Scheme: "https", Host: v.call.Host, Path: v.probe.Path, RawQuery: vendors.Encode(v.probe.Query)}}
 		_, c, err := w.table.Identify(req, nil)
 		if err != nil || c.Operation.Name != v.probe.Operation {
 			p.add("%s: the probe's path %s is not %s: %v", v.Name, v.probe.Path, v.probe.Operation, err)
