@@ -62,6 +62,7 @@ func operations(t tariff) []vendors.Operation {
 			Name: "twilio.messages.create", Method: http.MethodPost, Host: apiHost, Path: account + "/Messages.json",
 			Class: vendors.Fee, Body: vendors.Form, Params: messageParams,
 			Bound: t.boundMessage, Outcome: outcomeMessage, Settle: settleMessage,
+			Trace: messageTrace, Reconcile: t.messageTrail().reconcile,
 		},
 		{
 			Name: "twilio.messages.list", Method: http.MethodGet, Host: apiHost, Path: account + "/Messages.json",
@@ -91,6 +92,7 @@ func message(sid string) []vendors.Operation {
 		{
 			Name: "twilio.messages.update", Method: http.MethodPost, Host: apiHost, Path: path,
 			Class: vendors.Release, Body: vendors.Form, Bound: boundUpdate, Outcome: outcome,
+			Trace: []string{"Status"}, Reconcile: reconcileMessageUpdate,
 		},
 		{
 			Name: "twilio.messages.delete", Method: http.MethodDelete, Host: apiHost, Path: path,
