@@ -41,6 +41,7 @@ func New(o *Options) vendors.Vendor {
 		Check:      check,
 		Place:      place,
 		Refuse:     refuse,
+		Usage:      usage,
 		Resends:    resends,
 		Err:        t.unreadable(),
 	}

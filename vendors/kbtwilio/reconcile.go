@@ -111,33 +111,48 @@ func (t trail) byTime(c *vendors.Case) (vendors.Finding, error) {
 		return vendors.Finding{Look: &vendors.Probe{Operation: t.list, Path: path, Query: query}}, nil
 	}
 	var found []record
-	for i, reply := range c.Seen {
-		records, next, why := t.page(reply, path)
-		if why != "" {
-			return tells(why)
-		}
+	more, why := pages(c.Seen, path, t.name, func(list json.RawMessage) error {
+		var records []record
+		err := json.Unmarshal(list, &records)
 		found = append(found, records...)
-		switch last := i == len(c.Seen)-1; {
-		case next == nil && !last:
-			return tells("Twilio's list changed while it was read")
-		case next != nil && last && i+1 == mostPages:
-			return tells(fmt.Sprintf("Twilio lists more than %d objects that this call could have made", len(found)))
-		case next != nil && last:
-			return vendors.Finding{Look: &vendors.Probe{Operation: t.list, Path: path, Query: append(query, next...)}}, nil
-		}
+		return err
+	})
+	switch {
+	case why != "":
+		return tells(why)
+	case more != nil && len(c.Seen) >= mostPages:
+		return tells(fmt.Sprintf("Twilio lists more than %d objects that this call could have made", len(found)))
+	case more != nil:
+		return vendors.Finding{Look: &vendors.Probe{Operation: t.list, Path: path, Query: append(query, more...)}}, nil
 	}
 	return t.judge(c, found)
 }
 
-// page is what one page of the list holds, and what to add to the query for the next; nil is the end. The filters stay
-// those that were asked for, whatever the page says.
-func (t trail) page(reply *vendors.Reply, path string) (records []record, next []vendors.Param, why string) {
+// pages takes the list out of each page that was read so far. more is what to add to the query for the next one.
+func pages(seen []*vendors.Reply, path, name string, take func(list json.RawMessage) error) (more []vendors.Param, why string) {
+	for i, reply := range seen {
+		list, next, why := page(reply, path, name)
+		switch {
+		case why != "":
+			return nil, why
+		case take(list) != nil:
+			return nil, "Twilio's list cannot be read"
+		case next == nil && i < len(seen)-1:
+			return nil, "Twilio's list changed while it was read"
+		}
+		more = next
+	}
+	return more, ""
+}
+
+// page is the list called name of one page of path's, and what to add to the query for the next page; nil is the end.
+// The filters stay those that were asked for, whatever the page says.
+func page(reply *vendors.Reply, path, name string) (list json.RawMessage, next []vendors.Param, why string) {
 	var page map[string]json.RawMessage
 	if why := read(reply, &page); why != "" {
 		return nil, nil, why
 	}
-	list := page[t.name]
-	if len(list) == 0 || list[0] != '[' || json.Unmarshal(list, &records) != nil {
+	if list = page[name]; len(list) == 0 || list[0] != '[' {
 		return nil, nil, "Twilio's list cannot be read"
 	}
 	uri, ok := nextPage(page)
@@ -145,7 +160,7 @@ func (t trail) page(reply *vendors.Reply, path string) (records []record, next [
 		return nil, nil, "Twilio's list does not say whether it goes on"
 	}
 	if uri == "" {
-		return records, nil, ""
+		return list, nil, ""
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Path != path {
@@ -159,7 +174,7 @@ func (t trail) page(reply *vendors.Reply, path string) (records []record, next [
 	if next == nil {
 		return nil, nil, "Twilio's list does not say how it goes on"
 	}
-	return records, next, ""
+	return list, next, ""
 }
 
 // nextPage is the address of the next page, empty at the end: next_page_uri of the classic API, meta.next_page_url of

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,12 +32,7 @@ var (
 // empty it is in doubt. Of the call only what its row's Trace names is left. ceiling is that of a rule, or empty.
 func caseOf(t *testing.T, target, form, reply, ceiling string) *vendors.Case {
 	t.Helper()
-	card := full(t)
-	card.Fees["message.failed"] = "0.001"
-	tab, err := vendors.NewTable([]vendors.Vendor{kbtwilio.New(&kbtwilio.Options{Rates: &card})})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := richTable(t)
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +70,26 @@ func caseOf(t *testing.T, target, form, reply, ceiling string) *vendors.Case {
 	}
 	k.Call = &kept
 	return k
+}
+
+// richTable is the table with a price for everything.
+func richTable(t *testing.T) *vendors.Table {
+	t.Helper()
+	rich.Do(func() {
+		card := full(t)
+		card.Fees["message.failed"] = "0.001"
+		rich.table, rich.err = vendors.NewTable([]vendors.Vendor{kbtwilio.New(&kbtwilio.Options{Rates: &card})})
+	})
+	if rich.err != nil {
+		t.Fatal(rich.err)
+	}
+	return rich.table
+}
+
+var rich struct {
+	sync.Once
+	table *vendors.Table
+	err   error
 }
 
 // ask looks at the case until the row asks for nothing more, and answers its looks with replies. A look has to be one
