@@ -188,6 +188,10 @@ func (op *Operation) Looks() bool {
 type Schema struct {
 	Plain     []string // harmless or priced
 	Redirects []string // redirect money or effect: each needs a rule that names it
+
+	// Lists are the parameters of a query or form that the vendor reads as lists when they are repeated: name=a&name=b. A
+	// rule sees every value. Of any other name two are refused. Paid operations name them above as well.
+	Lists []string
 }
 
 // A Kind is what is known about a bound.

@@ -17,10 +17,10 @@ type Row struct {
 	Name   string
 	Method string
 	Host   string
-	Path   string // a template of package vendors
-	Body   string // "form", "json" or "none"
-	Params []string
-	Why    string // why it is denied for good, or empty
+	Path   string   // a template of package vendors
+	Body   string   // "form", "json" or "none"
+	Params []string // of a call that is not paid only the lists
+	Why    string   // why it is denied for good, or empty
 }
 
 // String is the row as it stands in the catalogue, without the end of the line.
@@ -155,6 +155,8 @@ func (r *Review) row(c Call) (Row, error) {
 			}
 			row.Params = append(row.Params, p)
 		}
+	} else if row.Body != "json" {
+		row.Params = slices.DeleteFunc(slices.Clone(c.Params), func(p string) bool { return !strings.HasSuffix(p, "[*]") })
 	}
 	return row, nil
 }

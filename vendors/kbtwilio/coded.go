@@ -83,6 +83,7 @@ func (t tariff) overlay() []vendors.Operation {
 		op.Params = vendors.Schema{
 			Plain:     slices.Concat(without(op.Params.Plain, k.redirects), k.plain),
 			Redirects: slices.Concat(without(op.Params.Redirects, k.plain), k.redirects),
+			Lists:     op.Params.Lists,
 		}
 		ops = append(ops, op)
 	}

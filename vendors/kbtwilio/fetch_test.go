@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,7 +28,7 @@ func pricingAPI(t *testing.T, change func(http.ResponseWriter, *http.Request) bo
 		"/v1/Messaging/Countries/US": "messaging-us", "/v1/Messaging/Countries/DE": "messaging-de",
 		"/v2/Voice/Countries/US": "voice-us", "/v2/Voice/Countries/GB": "voice-gb", "/v1/PhoneNumbers/Countries/GB": "numbers-gb",
 	}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		w.Header().Set("Content-Type", "application/json")
 		list, known := lists[r.URL.Path]
@@ -46,6 +48,8 @@ func pricingAPI(t *testing.T, change func(http.ResponseWriter, *http.Request) bo
 			_, _ = w.Write(text)
 		}
 	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that a failure elsewhere cuts off
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
