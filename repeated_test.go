@@ -1,6 +1,7 @@
 package keybrake_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,5 +45,37 @@ func TestEveryValueOfAListMeetsTheRule(t *testing.T) {
 	got, err := url.ParseQuery(string(w.fake.Received()[0].Body))
 	if err != nil || !slices.Equal(got["MediaUrl"], []string{one, two}) {
 		t.Errorf("the vendor got %q, %v", got["MediaUrl"], err)
+	}
+}
+
+// TestRecordsHoldNoNamesOfPeople looks up a user by an address and a telephone number, which are in the path. What is
+// kept of them in the records is a digest.
+func TestRecordsHoldNoNamesOfPeople(t *testing.T) {
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", policy.Policy{
+		Allow:   []policy.Rule{{Operation: "twilio.*", Ceiling: policy.USD("0.10")}},
+		Budgets: []policy.Budget{policy.Lifetime(policy.USD("1"))},
+	})
+	tc := twilioSDK(&http.Client{Transport: w.Transport(nil)}, twilioAccount, twilioAccount, key.Token())
+	_, _ = tc.ConversationsV1.FetchUser("anna@acme.example")
+	_, _ = tc.LookupsV2.FetchPhoneNumber("+14155550123", nil)
+	if n := len(w.fake.Received()); n != 2 {
+		t.Fatalf("%d calls went out, want 2", n)
+	}
+	named := 0
+	for _, r := range w.sink.Records() {
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, person := range []string{"anna", "acme.example", "4155550123"} {
+			if strings.Contains(string(text), person) {
+				t.Errorf("a record tells %s: %s", person, text)
+			}
+		}
+		named += len(r.Objects)
+	}
+	if named == 0 {
+		t.Error("the records name nothing that the calls were about")
 	}
 }

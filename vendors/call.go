@@ -43,6 +43,13 @@ func (c *Call) Has(name string) bool {
 	})
 }
 
+// Personal reports whether the id of that name may tell who somebody is: a name of the user's choice, as {name:*} takes,
+// or a telephone number.
+func (c *Call) Personal(name string) bool {
+	id := c.IDs[name]
+	return len(id) >= 7 && strings.Trim(id, "0123456789") == "" || c.Operation != nil && strings.Contains(c.Operation.Path, "{"+name+":*}")
+}
+
 // Unlisted returns the names of the parameters that s does not list, and those that s lists as redirecting,
 // each once and in order.
 func (c *Call) Unlisted(s Schema) (unknown, redirects []string) {
