@@ -137,7 +137,7 @@ func fetch(ctx context.Context, client *http.Client, header, value string, kind 
 	req.Header.Set(header, value)
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, errors.New("Twilio could not be reached, or did not answer in time") // err is a transport's, which saw the credential
+		return nil, errors.New("the vendor could not be reached, or did not answer in time") // err is a transport's, which saw the credential
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, longestList+1))
@@ -149,7 +149,7 @@ func fetch(ctx context.Context, client *http.Client, header, value string, kind 
 	case resp.StatusCode == http.StatusNotFound && ownError(body) == notFoundByCode:
 		return nil, nil
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("Twilio answered with status %d and error %d", resp.StatusCode, ownError(body))
+		return nil, fmt.Errorf("it was answered with status %d and error %d", resp.StatusCode, ownError(body))
 	}
 	var answer map[string]json.RawMessage
 	var iso string
