@@ -69,11 +69,15 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 }
 
 // named are the vendor's ids of what the call is about: those in its path, and that of the object that it looked at.
-// They are what a person looks up when the reply is lost.
+// They are what a person looks up when the reply is lost. Names of the user's choice and telephone numbers are digests.
 func (a *attempt) named() []string {
 	var ids []string
-	for _, id := range a.call.IDs {
-		if id != a.call.Account {
+	for name, id := range a.call.IDs {
+		switch {
+		case id == a.call.Account:
+		case a.call.Personal(name):
+			ids = append(ids, a.digest(id))
+		default:
 			ids = append(ids, id)
 		}
 	}

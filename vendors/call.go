@@ -18,7 +18,7 @@ type Call struct {
 	Host      string
 	Path      string
 	IDs       map[string]string // the path template's ids, by name
-	Params    []Param           // query, body and redirecting headers, in the order sent; no name twice
+	Params    []Param           // query, body and redirecting headers, in the order sent; no name twice but a list's
 	JSON      any               // the body's tree for JSON operations; numbers are json.Number
 	Header    http.Header       // the headers that may be forwarded
 	Account   string            // the account of the credential, where it has one
@@ -26,7 +26,7 @@ type Call struct {
 	Key       string            // the agent's Idempotency-Key
 }
 
-// Get returns the value of the parameter with exactly this name.
+// Get returns the value of the parameter with exactly this name: of a list that is sent by repetition the first.
 func (c *Call) Get(name string) (value string, ok bool) {
 	for _, p := range c.Params {
 		if p.Name == name {
@@ -41,6 +41,13 @@ func (c *Call) Has(name string) bool {
 	return slices.ContainsFunc(c.Params, func(p Param) bool {
 		return p.Name == name || strings.HasPrefix(p.Name, name+"[")
 	})
+}
+
+// Personal reports whether the id of that name may tell who somebody is: a name of the user's choice, as {name:*} takes,
+// or a telephone number.
+func (c *Call) Personal(name string) bool {
+	id := c.IDs[name]
+	return len(id) >= 7 && strings.Trim(id, "0123456789") == "" || c.Operation != nil && strings.Contains(c.Operation.Path, "{"+name+":*}")
 }
 
 // Unlisted returns the names of the parameters that s does not list, and those that s lists as redirecting,

@@ -120,7 +120,7 @@ func unescape(name, value string) (p Param, err error) {
 // their own, so that a schema or a rule that lists "DateSent" does not let them through.
 var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\-]*([<>]|(\[[A-Za-z0-9_.\-]*\])*)$`)
 
-// checkParams refuses names that are not in form, that stand twice, or that are a value here and a branch
+// checkParams refuses names that are not in form, that stand twice and are no list, or that are a value here and a branch
 // there: vendors differ in which of two they take.
 func (c *Call) checkParams() error {
 	seen := map[string]bool{}
@@ -128,8 +128,8 @@ func (c *Call) checkParams() error {
 		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth || len(p.Name) > maxName {
 			return Refuse(reason.ParamInvalid, "a parameter's name is not of the form name or name[key]")
 		}
-		// A list may repeat: Stripe's expand[]=a&expand[]=b, Twilio's MediaUrl by plain repetition is refused.
-		if seen[p.Name] && !strings.HasSuffix(p.Name, "[]") {
+		// A list may repeat: Stripe's expand[]=a&expand[]=b, and Twilio's MediaUrl=a&MediaUrl=b where the row says so.
+		if seen[p.Name] && !strings.HasSuffix(p.Name, "[]") && !slices.Contains(c.Operation.Params.Lists, p.Name) {
 			return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(p.Name), Detail: "it is given twice; send it once"}
 		}
 		seen[p.Name] = true

@@ -118,6 +118,50 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestListsRepeatWhereTheRowSaysSo says that of the names of a row's lists several pass, in form and query, all of them
+// seen, and of no other.
+func TestListsRepeatWhereTheRowSaysSo(t *testing.T) {
+	vendor := acme()
+	for i := range vendor.Operations {
+		if vendor.Operations[i].Name == "acme.things.create" {
+			vendor.Operations[i].Params.Lists = []string{"tag", "a.b"}
+		}
+	}
+	tab, err := vendors.NewTable([]vendors.Vendor{vendor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for form, want := range map[string]string{
+		"tag=1":                   "[{tag 1}]",
+		"tag=1&tag=2&tag=1":       "[{tag 1} {tag 2} {tag 1}]",
+		"tag=1&amount=5&tag=2":    "[{tag 1} {amount 5} {tag 2}]",
+		"a.b=1&a.b=2":             "[{a.b 1} {a.b 2}]",
+		"tag=1&tag=2&amount=1":    "[{tag 1} {tag 2} {amount 1}]",
+		"amount=1&amount=2":       "param_duplicate",
+		"tag=1&tag[]=2":           "param_duplicate",
+		"tag=1&tag[k]=2":          "param_duplicate",
+		"tag[k]=1&tag[k]=2":       "param_duplicate",
+		"tag=1&tag=2&a=1&a=2":     "param_duplicate",
+		"Tag=1&Tag=2":             "param_duplicate",
+		"tag%3C=1&tag%3C=2&tag=1": "param_duplicate",
+	} {
+		req, body := request(t, "POST", "/v1/things", form)
+		_, c, err := tab.Identify(req, body)
+		var r *vendors.Refusal
+		got := fmt.Sprint(c.Params)
+		if errors.As(err, &r) {
+			got = string(r.Code)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", form, got, want)
+		}
+	}
+	req, body := request(t, "POST", "/v1/things?tag=1", "tag=2")
+	if _, c, err := tab.Identify(req, body); err != nil || fmt.Sprint(c.Params) != "[{tag 1} {tag 2}]" {
+		t.Errorf("a list in query and form: %v, %v", c.Params, err)
+	}
+}
+
 func many(n int) string {
 	var b strings.Builder
 	for i := range n {

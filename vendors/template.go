@@ -15,9 +15,10 @@ type part struct {
 	before, after string // all of a literal is in before
 	id            string // the id's name; empty for a literal
 	prefix        string // what the id begins with
+	free          bool   // the id is a name of the user's choice
 }
 
-var brace = regexp.MustCompile(`\{([A-Za-z]+)(?::([A-Za-z0-9_]+))?\}`)
+var brace = regexp.MustCompile(`\{([A-Za-z]+)(?::([A-Za-z0-9_]+|\*))?\}`)
 
 // parseTemplate reads a path template as [Operation.Path] describes it.
 func parseTemplate(path string) (template, error) {
@@ -32,12 +33,15 @@ func parseTemplate(path string) (template, error) {
 			if at[4] >= 0 {
 				p.prefix = text[at[4]:at[5]]
 			}
+			if p.free = p.prefix == "*"; p.free {
+				p.prefix = ""
+			}
 		}
 		if brace.MatchString(p.after) {
 			return nil, fmt.Errorf("path %q has two ids in one part", path)
 		}
 		if strings.ContainsAny(p.before+p.after, "{}") {
-			return nil, fmt.Errorf("path %q has a brace that is not {name} or {name:prefix}", path)
+			return nil, fmt.Errorf("path %q has a brace that is not {name}, {name:prefix} or {name:*}", path)
 		}
 		if p.id != "" && slices.ContainsFunc(t, func(o part) bool { return o.id == p.id }) {
 			return nil, fmt.Errorf("path %q has two ids called %s", path, p.id)
@@ -64,7 +68,7 @@ func (t template) match(parts []string) (map[string]string, bool) {
 		if ok {
 			text, ok = strings.CutSuffix(text, p.after)
 		}
-		if !ok || !isID(text, p.prefix) {
+		if !ok || !isID(text, p.prefix) && !(p.free && isChosen(text)) {
 			return nil, false
 		}
 		ids[p.id] = text
@@ -86,4 +90,18 @@ func isID(s, prefix string) bool {
 		}
 	}
 	return true
+}
+
+// isChosen reports whether s is a name of the user's choice, 1 to 255 bytes: an address, a number, a name with a colon.
+// One that ends as a form of answers does would let a word of the API through as a name: "Webhooks.json".
+func isChosen(s string) bool {
+	if s == "" || len(s) > 255 || strings.IndexByte(".@:-", s[0]) >= 0 {
+		return false
+	}
+	for _, form := range []string{".json", ".xml", ".csv"} {
+		if len(s) >= len(form) && strings.EqualFold(s[len(s)-len(form):], form) {
+			return false
+		}
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return !alphanumeric(r) && !strings.ContainsRune("_-.@+:", r) }) < 0
 }

@@ -127,7 +127,9 @@ type Operation struct {
 
 	// Method, Host and Path recognise the call, all exactly. Path is a template: a segment {name:prefix} matches
 	// an id that starts with prefix ("{id:re_}"), followed by 1 to 255 of [A-Za-z0-9_-]; {name} matches such an
-	// id without a prefix; a suffix after the brace is literal ("{id:SM}.json").
+	// id without a prefix; a suffix after the brace is literal ("{id:SM}.json"). {name:*} matches a name of the user's
+	// choice: it may have . @ + and : in it too, starts with a letter, a digit, _ or +, and does not end in .json, .xml or
+	// .csv, which some servers take for the form of the answer. It is for what costs nothing.
 	Method, Host, Path string
 
 	Class Class
@@ -188,6 +190,10 @@ func (op *Operation) Looks() bool {
 type Schema struct {
 	Plain     []string // harmless or priced
 	Redirects []string // redirect money or effect: each needs a rule that names it
+
+	// Lists are the parameters of a query or form that the vendor reads as lists when they are repeated: name=a&name=b. A
+	// rule sees every value. Of any other name two are refused. Paid operations name them above as well.
+	Lists []string
 }
 
 // A Kind is what is known about a bound.

@@ -15,7 +15,7 @@ var review string
 const catalogue = "../../vendors/kbtwilio/catalogue.tsv"
 
 const head = `# The operations of twilio-go v1.31.0 with what a person decided about them. Made by internal/twiliocatalogue; do not edit.
-# Columns: class, name, method, host, path, body, parameters of paid calls (! redirects), why it is never allowed.
+# Columns: class, name, method, host, path, body, parameters of paid calls (! redirects), of others the lists ([*]), why it is never allowed.
 `
 
 func sdkDir(t *testing.T) string {

@@ -17,10 +17,10 @@ type Row struct {
 	Name   string
 	Method string
 	Host   string
-	Path   string // a template of package vendors
-	Body   string // "form", "json" or "none"
-	Params []string
-	Why    string // why it is denied for good, or empty
+	Path   string   // a template of package vendors
+	Body   string   // "form", "json" or "none"
+	Params []string // of a call that is not paid only the lists
+	Why    string   // why it is denied for good, or empty
 }
 
 // String is the row as it stands in the catalogue, without the end of the line.
@@ -36,6 +36,7 @@ type Review struct {
 	plain      map[string]string // by product, the version that has no version in its names
 	ids        map[string]string // the prefix of an id, by its name or by the word before it
 	redirects  []string          // patterns of parameters
+	chosen     map[string]bool   // "sync Items/Key": ids that are names of the user's choice; true once one is found
 	used       map[*rule]bool
 	renamed    map[string]string // name by "METHOD host path"
 	namesTaken map[string]string
@@ -51,7 +52,7 @@ type rule struct {
 
 // ReadReview reads the file of rules. Its form is told at its head.
 func ReadReview(file string) (*Review, error) {
-	r := &Review{plain: map[string]string{}, ids: map[string]string{}, used: map[*rule]bool{}, renamed: map[string]string{}, namesTaken: map[string]string{}}
+	r := &Review{plain: map[string]string{}, ids: map[string]string{}, chosen: map[string]bool{}, used: map[*rule]bool{}, renamed: map[string]string{}, namesTaken: map[string]string{}}
 	line := 0
 	for l := range strings.SplitSeq(file, "\n") {
 		line++
@@ -79,6 +80,10 @@ func (r *Review) readLine(f []string, line int) error {
 		r.plain[f[1]] = f[2]
 	case f[0] == "id" && len(f) == 3:
 		r.ids[f[1]] = f[2]
+	case f[0] == "chosen" && len(f) > 2:
+		for _, id := range f[2:] {
+			r.chosen[f[1]+" "+id] = false
+		}
 	case f[0] == "redirect":
 		r.redirects = append(r.redirects, f[1:]...)
 	case f[0] == "name" && len(f) == 5:
@@ -127,6 +132,11 @@ func (r *Review) Rows(calls []Call) ([]Row, error) {
 			errs = append(errs, fmt.Errorf("review.txt:%d: no call is of this rule", r.rules[i].line))
 		}
 	}
+	for id, found := range r.chosen {
+		if !found {
+			errs = append(errs, fmt.Errorf("review.txt: no call that is free has the id %s", id))
+		}
+	}
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), literalFirst(a.Path, b.Path), cmp.Compare(a.Method, b.Method))
 	})
@@ -144,17 +154,20 @@ func (r *Review) row(c Call) (Row, error) {
 	if err != nil {
 		return Row{}, err
 	}
-	row := Row{Class: class, Why: why, Method: c.Method, Host: c.Host, Path: r.path(c), Body: body(c)}
+	paid := slices.Contains([]string{"edit", "commit", "charge", "outflow", "fee"}, class)
+	row := Row{Class: class, Why: why, Method: c.Method, Host: c.Host, Path: r.path(c, paid), Body: body(c)}
 	if row.Name, err = r.name(c); err != nil {
 		return Row{}, err
 	}
-	if slices.Contains([]string{"edit", "commit", "charge", "outflow", "fee"}, class) {
+	if paid {
 		for _, p := range c.Params {
 			if r.redirecting(p) {
 				p = "!" + p
 			}
 			row.Params = append(row.Params, p)
 		}
+	} else if row.Body != "json" {
+		row.Params = slices.DeleteFunc(slices.Clone(c.Params), func(p string) bool { return !strings.HasSuffix(p, "[*]") })
 	}
 	return row, nil
 }
@@ -208,8 +221,9 @@ var number = regexp.MustCompile(`\{[A-Za-z]*Number\}`)
 
 var ids = regexp.MustCompile(`\{([A-Za-z]+)\}`)
 
-// path is the path with the prefixes of its ids, where they are always of one kind.
-func (r *Review) path(c Call) string {
+// path is the path with the prefixes of its ids, where they are always of one kind, and a star for names of the user's
+// choice. Of a call that costs no id is one.
+func (r *Review) path(c Call, paid bool) string {
 	parts := strings.Split(c.Path, "/")
 	for i, p := range parts {
 		m := ids.FindStringSubmatch(p)
@@ -220,11 +234,20 @@ func (r *Review) path(c Call) string {
 		if key == "Sid" {
 			key = parts[i-1]
 		}
-		if prefix := r.ids[key]; prefix != "" {
+		prefix := r.ids[key]
+		if chosen := strings.TrimSuffix(c.Host, ".twilio.com") + " " + parts[i-1] + "/" + m[1]; !paid && has(r.chosen, chosen) {
+			r.chosen[chosen], prefix = true, "*"
+		}
+		if prefix != "" {
 			parts[i] = strings.Replace(p, m[0], "{"+m[1]+":"+prefix+"}", 1)
 		}
 	}
 	return strings.Join(parts, "/")
+}
+
+func has(m map[string]bool, key string) bool {
+	_, ok := m[key]
+	return ok
 }
 
 // name is twilio.<product>.<resource>.<verb>. The classic API has no product in it, and a product one version

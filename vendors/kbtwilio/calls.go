@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,15 +104,17 @@ func minutes(c *vendors.Call) (int64, error) {
 
 // boundCallUpdate allows to end a call, which costs nothing. Everything else can make it longer or call others.
 func boundCallUpdate(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
-	status, _ := c.Get("Status")
-	ends := status == "completed" || status == "canceled"
-	for _, name := range []string{"Url", "Twiml", "FallbackUrl", "TimeLimit"} {
-		ends = ends && !c.Has(name)
-	}
-	if ends {
+	if ends(c) {
 		return vendors.Bound{Kind: vendors.Exact}, nil
 	}
 	return noPrice(c, nil)
+}
+
+// ends reports whether c is an update that ends a call and does nothing else.
+func ends(c *vendors.Call) bool {
+	status, _ := c.Get("Status")
+	return c.Operation.Name == callsUpdate && (status == "completed" || status == "canceled") &&
+		!slices.ContainsFunc([]string{"Url", "Twiml", "FallbackUrl", "TimeLimit"}, c.Has)
 }
 
 // A called is what Twilio says of a call.
@@ -125,9 +128,10 @@ type called struct {
 
 var callSid = regexp.MustCompile(`^CA[A-Za-z0-9_-]{1,255}$`)
 
-// settleCall books the bound. The price comes after the call has ended, and says what the connection cost and nothing
-// beside it, so that it is booked for a call that has nothing beside it.
-func settleCall(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+// settleCall books the bound until the call has ended and has a price, which says what the connection cost and nothing
+// beside it. Where the bound is the row's own, it is booked in two lines, connection and what is beside it, so that
+// [tariff.callCost] knows later which of them the price takes the place of. Under a rule's ceiling it stands.
+func (t tariff) settleCall(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
 	var call called
 	if err := json.Unmarshal(r.Body, &call); err != nil {
 		return vendors.Settlement{}, errors.New("kbtwilio: the reply names no call")
@@ -140,24 +144,61 @@ func settleCall(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Set
 		return vendors.Settlement{}, errors.New("kbtwilio: the reply names no call")
 	}
 	s := vendors.Settlement{Actual: b.Lines, Objects: []string{sid}}
+	apart := t.apart(c, b)
+	beside, own := besides(apart)
 	switch {
-	case call.Price == nil:
-		s.Again = lookAgain
-	case !connectionOnly(c):
-	case cost.Currency(strings.ToUpper(call.PriceUnit)) != feeCurrency(b.Lines):
+	case len(b.Lines) == 0: // it was ended, which costs nothing
+	case call.Price == nil || !ended(call.Status):
+		s.Actual, s.Again = apart, lookAgain
+	case !own:
+	case !inCurrency(call.PriceUnit, b.Lines):
 		s.Flag = "unexpected currency"
 	default:
 		price, err := parsePrice(*call.Price)
 		if err != nil {
 			return vendors.Settlement{}, err
 		}
-		if ended(call.Status) {
-			s.Actual = booked(b.Lines, price, 0)
-		} else {
-			s.Again = lookAgain
+		if price, err = cost.Add(price, beside); err != nil {
+			return vendors.Settlement{}, err
 		}
+		s.Actual = booked(b.Lines, price, 0)
 	}
 	return s, nil
+}
+
+// apart is the bound of c with what the connection can cost in a line of its own, before the line of what is billed
+// beside it. A bound that is not the row's own, a rule's ceiling, stays as it is: what it covers is not known.
+func (t tariff) apart(c *vendors.Call, b vendors.Bound) []cost.Line {
+	bound := t.boundCall
+	switch c.Operation.Name {
+	case callsCreate:
+	case participantsCreate:
+		bound = t.boundParticipant
+	default:
+		return b.Lines
+	}
+	own, err := bound(c, nil)
+	minutes, minutesErr := minutes(c)
+	to, _ := c.Get("To")
+	if err != nil || minutesErr != nil || own.Kind == vendors.Unknown || !e164.MatchString(to) || len(b.Lines) != 1 || !slices.Equal(own.Lines, b.Lines) {
+		return b.Lines
+	}
+	rate, _ := t.perMinute(to, countryOf(to))
+	connection := b.Lines[0]
+	connection.Amount, err = cost.Mul(minutes, rate)
+	if beside := b.Lines[0]; err == nil && connection.Amount <= beside.Amount {
+		beside.Amount -= connection.Amount
+		return []cost.Line{connection, beside}
+	}
+	return b.Lines
+}
+
+// besides is what is billed beside the connection, where lines say that in a line of its own.
+func besides(lines []cost.Line) (micros int64, ok bool) {
+	if len(lines) != 2 || lines[0].Meter != cost.Fee || lines[1].Meter != cost.Fee || lines[0].Currency != lines[1].Currency {
+		return 0, false
+	}
+	return lines[1].Amount, true
 }
 
 func ended(status string) bool {
@@ -171,7 +212,7 @@ func ended(status string) bool {
 // outcomeCall is Pending until the call has ended and has a price.
 func outcomeCall(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 	o := outcome(c, r)
-	if o != vendors.Executed {
+	if o != vendors.Executed || ends(c) {
 		return o
 	}
 	var call called
@@ -179,21 +220,6 @@ func outcomeCall(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 		return vendors.Executed
 	}
 	return vendors.Pending
-}
-
-// connectionOnly reports whether nothing is billed beside the connection of c, so far as the request tells.
-func connectionOnly(c *vendors.Call) bool {
-	if c.Operation.Name != callsCreate {
-		return false
-	}
-	for _, name := range []string{"Url", "FallbackUrl", "ApplicationSid", "MachineDetection", "Record", "RecordingConfigurationId", "CallReason", "Byoc", "Passports"} {
-		if value, _ := c.Get(name); value != "" && value != "false" {
-			return false
-		}
-	}
-	twiml, ok := c.Get("Twiml")
-	said, why := saidBy(twiml)
-	return !ok || why == "" && said == 0
 }
 
 // boundPayment is the amount that a payment by telephone takes, and the fee for it.

@@ -46,11 +46,18 @@ func parseRow(f []string) vendors.Operation {
 		}
 	}
 	for name := range strings.FieldsSeq(f[6]) {
-		switch away, redirects := strings.CutPrefix(name, "!"); {
+		name, redirects := strings.CutPrefix(name, "!")
+		switch {
+		case name == "-":
+			continue
 		case redirects:
-			op.Params.Redirects = append(op.Params.Redirects, away)
-		case name != "-":
+			op.Params.Redirects = append(op.Params.Redirects, name)
+		case op.Class.Paid():
 			op.Params.Plain = append(op.Params.Plain, name)
+		}
+		// In a form and a query [*] is an array, which Twilio takes by repetition; in a document it is whatever is below.
+		if list, isList := strings.CutSuffix(name, "[*]"); isList && op.Body != vendors.JSON {
+			op.Params.Lists = append(op.Params.Lists, list)
 		}
 	}
 	if op.Class.Paid() {

@@ -7,8 +7,12 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// callsCreate is the operation whose price is its connection's.
-const callsCreate = "twilio.calls.create"
+// Operations whose price is their connection's, and the one that ends a call.
+const (
+	callsCreate        = "twilio.calls.create"
+	participantsCreate = "twilio.conferences.participants.create"
+	callsUpdate        = "twilio.calls.update"
+)
 
 // A coded is what code knows of an operation of the catalogue.
 type coded struct {
@@ -18,6 +22,10 @@ type coded struct {
 	// outcome is nil where nothing is known after the reply that is not known from it.
 	outcome func(*vendors.Call, *vendors.Reply) vendors.Outcome
 
+	// trace are the parameters that reconcile needs; nil where only a person can tell.
+	trace     []string
+	reconcile func(*vendors.Case) (vendors.Finding, error)
+
 	// redirects are parameters that the catalogue takes for plain ones and that this operation's effect follows; plain
 	// are those that it takes for redirecting and that the bound reads.
 	redirects, plain []string
@@ -26,14 +34,14 @@ type coded struct {
 // coded is by the operation's name. Parameters, methods and paths are the catalogue's.
 func (t tariff) coded() map[string]coded {
 	number := func(kinds ...string) coded {
-		return coded{bound: t.boundNumber(kinds...), settle: settleNamed("recurring", "PN")}
+		return coded{bound: t.boundNumber(kinds...), settle: settleNamed("recurring", "PN"), trace: []string{"PhoneNumber"}, reconcile: numberTrail().reconcile}
 	}
 	return map[string]coded{
-		callsCreate:                              {bound: t.boundCall, settle: settleCall, outcome: outcomeCall, plain: []string{"Twiml"}},
-		"twilio.calls.update":                    {bound: boundCallUpdate, settle: settleCall, outcome: outcomeCall},
-		"twilio.calls.payments.create":           {bound: t.boundPayment, settle: settleNamed("", "PK"), redirects: []string{"PaymentConnector"}},
-		"twilio.calls.payments.update":           {bound: boundPaymentUpdate, settle: settleNamed("", "PK")},
-		"twilio.conferences.participants.create": {bound: t.boundParticipant, settle: settleCall, outcome: outcomeCall},
+		callsCreate:                    {bound: t.boundCall, settle: t.settleCall, outcome: outcomeCall, plain: []string{"Twiml"}, trace: callTrace, reconcile: t.callTrail().reconcile},
+		callsUpdate:                    {bound: boundCallUpdate, settle: t.settleCall, outcome: outcomeCall, reconcile: reconcileCallUpdate},
+		"twilio.calls.payments.create": {bound: t.boundPayment, settle: settleNamed("", "PK"), redirects: []string{"PaymentConnector"}},
+		"twilio.calls.payments.update": {bound: boundPaymentUpdate, settle: settleNamed("", "PK")},
+		participantsCreate:             {bound: t.boundParticipant, settle: t.settleCall, outcome: outcomeCall, trace: callTrace, reconcile: t.callTrail().reconcile},
 
 		"twilio.incoming_phone_numbers.create":           number(numberTypes...),
 		"twilio.incoming_phone_numbers.local.create":     number("local", "national"),
@@ -45,7 +53,7 @@ func (t tariff) coded() map[string]coded {
 		"twilio.lookups.phone_numbers.retrieve":    {bound: t.boundLookup},
 		"twilio.lookups.batch.query.create":        {bound: t.boundLookups},
 
-		"twilio.verify.services.verifications.create":      {bound: t.boundVerification, settle: settleNamed("", "VE"), redirects: []string{"Payee", "ChannelConfiguration"}},
+		"twilio.verify.services.verifications.create":      {bound: t.boundVerification, settle: settleNamed("", "VE"), redirects: []string{"Payee", "ChannelConfiguration"}, trace: []string{"To", "Channel"}, reconcile: verificationTrail().reconcile},
 		"twilio.verify.services.verifications.update":      {bound: t.boundVerificationUpdate, settle: t.settleVerified},
 		"twilio.verify.services.verification_check.create": {bound: t.boundVerificationCheck, settle: t.settleVerified},
 
@@ -68,13 +76,14 @@ func (t tariff) overlay() []vendors.Operation {
 		if !ok {
 			continue
 		}
-		op.Bound, op.Settle = k.bound, k.settle
+		op.Bound, op.Settle, op.Trace, op.Reconcile = k.bound, k.settle, k.trace, k.reconcile
 		if k.outcome != nil {
 			op.Outcome = k.outcome
 		}
 		op.Params = vendors.Schema{
 			Plain:     slices.Concat(without(op.Params.Plain, k.redirects), k.plain),
 			Redirects: slices.Concat(without(op.Params.Redirects, k.plain), k.redirects),
+			Lists:     op.Params.Lists,
 		}
 		ops = append(ops, op)
 	}

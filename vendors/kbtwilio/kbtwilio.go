@@ -5,9 +5,13 @@
 // card, and a call whose reply was lost stays in doubt. The parameter that once capped a price, MaxPrice, has had no
 // effect since 2024-06-03 (Twilio's description of the API, read November 2026).
 //
-// Everything here is a pure function over bytes. The catalogue is every operation that Twilio's Go library has, at its
-// usual host and in each region. Prices are the rate card's: [DefaultRates] knows a few, [RateCard.WithPrices] takes
-// those of Twilio's Pricing API, and [RateCard.Fees] holds what that does not say. A call that costs and has no price
+// What a message or a call did cost is read from Twilio's record of it, hours later, by the id that the reply named. A
+// reply that was lost named none, and Twilio's objects carry no mark: then one object alone with the same correspondents
+// in the same seconds tells that the call was executed, and it counts as what was reserved. Several are for a person.
+//
+// Everything but [RateCard.Fetch] is a pure function over bytes. The catalogue is every operation that Twilio's Go library has, at its
+// usual host and in each region. Prices are the rate card's: [DefaultRates] knows a few, [RateCard.Fetch]
+// asks Twilio's Pricing API for the account's own, and [RateCard.Fees] holds what that does not say. A call that costs and has no price
 // there, or whose cost does not follow from its request (a message to a conversation, a flow, a call whose TwiML is
 // elsewhere), goes through under a policy's ceiling alone. A telephone number's price is its first month's; Twilio
 // bills the others without another call.
@@ -41,6 +45,7 @@ func New(o *Options) vendors.Vendor {
 		Check:      check,
 		Place:      place,
 		Refuse:     refuse,
+		Usage:      usage,
 		Resends:    resends,
 		Err:        t.unreadable(),
 	}
@@ -62,6 +67,7 @@ func operations(t tariff) []vendors.Operation {
 			Name: "twilio.messages.create", Method: http.MethodPost, Host: apiHost, Path: account + "/Messages.json",
 			Class: vendors.Fee, Body: vendors.Form, Params: messageParams,
 			Bound: t.boundMessage, Outcome: outcomeMessage, Settle: settleMessage,
+			Trace: messageTrace, Reconcile: t.messageTrail().reconcile,
 		},
 		{
 			Name: "twilio.messages.list", Method: http.MethodGet, Host: apiHost, Path: account + "/Messages.json",
@@ -91,6 +97,7 @@ func message(sid string) []vendors.Operation {
 		{
 			Name: "twilio.messages.update", Method: http.MethodPost, Host: apiHost, Path: path,
 			Class: vendors.Release, Body: vendors.Form, Bound: boundUpdate, Outcome: outcome,
+			Trace: []string{"Status"}, Reconcile: reconcileMessageUpdate,
 		},
 		{
 			Name: "twilio.messages.delete", Method: http.MethodDelete, Host: apiHost, Path: path,

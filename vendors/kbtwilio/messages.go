@@ -1,6 +1,7 @@
 package kbtwilio
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -26,6 +27,7 @@ var messageParams = vendors.Schema{
 		"ForceDelivery", "TrafficType", // reserved: what they do is not documented
 		"MaxPrice", // no effect since 2024-06-03: who sends it relies on a cap that is not there
 	},
+	Lists: []string{"MediaUrl", "PersistentAction"},
 }
 
 // unpriced are the parameters with which the request does not say what a message costs.
@@ -97,7 +99,7 @@ func (b *bill) message(c *vendors.Call, channel, to, country string) (units int6
 // whyUnpriced is the parameter for which c's cost has no bound, and why, or empty.
 func whyUnpriced(c *vendors.Call) string {
 	for _, u := range unpriced {
-		if value, _ := c.Get(u.name); c.Has(u.name) && value != "false" {
+		if slices.ContainsFunc(c.Params, func(p vendors.Param) bool { return p.Name == u.name && p.Value != "false" }) {
 			return u.name + ": " + u.why
 		}
 	}

@@ -11,9 +11,8 @@ import (
 )
 
 // A RateCard says what is billed at most, by destination and by use. It is plain data: fill it from your contract, or
-// with [RateCard.WithPrices] from
-// Twilio's Pricing API. What it does not list is not sent, unless the policy's rule gives a
-// ceiling: prices differ more than tenfold between countries.
+// with [RateCard.WithPrices] from Twilio's Pricing API. What it does not list is not sent, unless the policy's rule gives
+// a ceiling: prices differ more than tenfold between countries.
 type RateCard struct {
 	Source   string        // where the prices are from, for a person: a page or a contract
 	Date     string        // when they were read: "2026-11-09"
@@ -32,6 +31,7 @@ type RateCard struct {
 	//	mms.US                     a picture message
 	//	whatsapp.US, messenger     a message by that channel, Meta's fee for a template included
 	//	rcs.US                     160 bytes of an RCS message
+	//	message.failed             a message that was taken and could not be sent
 	//	call.sip, call.client      a minute to such an address
 	//	call.machine_detection     once a call
 	//	call.recording             a minute of a call that is recorded
@@ -82,6 +82,7 @@ type NumberRate struct {
 // fee, $0.005 (read 2026-09-24; both from its price pages). Canada: $0.0083 (LeadConnector's copy of Twilio's prices)
 // and the dearest carrier's fee, CAD 0.021 taken as $0.0167 (Bandwidth, "Canadian Operator Fees"; read 2026-11).
 // Numbers: $1.15 and $2.15 a month (read 2026-11-09). A verification that succeeds: $0.05 (several projects, read 2026-11).
+// A message that failed: $0.001 (Twilio's page, read 2026-11).
 func DefaultRates() RateCard {
 	return RateCard{
 		Source:   "third parties' readings of Twilio's price pages",
@@ -96,7 +97,7 @@ func DefaultRates() RateCard {
 			{Country: "US", Type: "toll free", Monthly: "2.15"},
 		},
 		CarrierFees: map[string]string{"US": "0.005", "CA": "0.0167"},
-		Fees:        map[string]string{"verify.success": "0.05"},
+		Fees:        map[string]string{"verify.success": "0.05", "message.failed": "0.001"},
 	}
 }
 
@@ -194,7 +195,7 @@ func roundUp(s string) (int64, error) {
 
 // The names of fees; one that ends in a dot goes on with a country, or with a package of a lookup.
 var feeNames = []string{
-	"mms.", "whatsapp.", "messenger", "rcs.", "call.sip", "call.client", "call.machine_detection", "call.recording",
+	"mms.", "whatsapp.", "messenger", "rcs.", "message.failed", "call.sip", "call.client", "call.machine_detection", "call.recording",
 	"call.say", "conference", "pay", "number.verification", "verify.sms.", "verify.call.", "verify.whatsapp.", "verify.rcs.",
 	"verify.sna.", "verify.email", "verify.success", "lookup.", "video",
 }

@@ -72,10 +72,13 @@ func readMessage(body []byte) (m sent, err error) {
 }
 
 // final reports whether the price of m is there and will not change: after the text has left.
-func (m sent) final() bool {
+func (m sent) final() bool { return m.left() && m.Price != nil }
+
+// left reports whether Twilio has done with m what it does.
+func (m sent) left() bool {
 	switch m.Status {
 	case "sent", "delivered", "undelivered", "failed", "read", "partially_delivered":
-		return m.Price != nil
+		return true
 	}
 	return false
 }
@@ -101,7 +104,7 @@ func settleMessage(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.
 	if err != nil {
 		return vendors.Settlement{}, err
 	}
-	if cost.Currency(strings.ToUpper(m.PriceUnit)) != feeCurrency(b.Lines) { // its case varies
+	if !inCurrency(m.PriceUnit, b.Lines) {
 		s.Actual, s.Flag = b.Lines, "unexpected currency"
 		return s, nil
 	}
@@ -173,6 +176,11 @@ func feeCurrency(lines []cost.Line) cost.Currency {
 		}
 	}
 	return ""
+}
+
+// inCurrency reports whether a price is in the currency that was reserved. The case of its unit varies.
+func inCurrency(unit string, lines []cost.Line) bool {
+	return cost.Currency(strings.ToUpper(unit)) == feeCurrency(lines)
 }
 
 // parsePrice reads a price as Twilio writes it, "-0.00750": a debit is negative. What is finer than a micro-unit is

@@ -36,7 +36,7 @@ type sender struct {
 	row  *vendors.Operation
 }
 
-var id = regexp.MustCompile(`\{[A-Za-z]+(?::([A-Za-z0-9]+))?\}`)
+var id = regexp.MustCompile(`\{[A-Za-z]+(?::(?:([A-Za-z0-9]+)|\*))?\}`)
 
 // plain is a path without the names of its ids.
 func plain(path string) string { return id.ReplaceAllString(path, "{}") }

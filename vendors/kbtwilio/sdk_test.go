@@ -75,8 +75,9 @@ func fill(v reflect.Value, skip ...string) {
 			}
 		}
 	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2)) // two: a list in a form is sent by repetition
 		fill(v.Index(0), skip...)
+		fill(v.Index(1), skip...)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		value := reflect.New(v.Type().Elem()).Elem()

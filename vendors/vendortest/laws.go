@@ -78,7 +78,7 @@ func (w *world) whatCanCostHasABound() error {
 	return p.err()
 }
 
-var templateID = regexp.MustCompile(`\{[A-Za-z]+(?::([A-Za-z0-9_]+))?\}`)
+var templateID = regexp.MustCompile(`\{[A-Za-z]+(?::(?:([A-Za-z0-9_]+)|\*))?\}`)
 
 // example is a call of op with every id filled in.
 func example(op *vendors.Operation) *http.Request {
