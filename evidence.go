@@ -108,7 +108,7 @@ func (b *Brake) look(ctx context.Context, it *item, l *vendors.Probe) (*vendors.
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.CallTimeout)
 	defer cancel()
-	credential := func() (string, string) { return it.secret.Header, it.secret.Value }
+	credential := func() http.Header { return headersOf(it.secret) }
 	landing := clean(it.secret, b.gate.Look(ctx, lookingAt(row, l, it.call.Host, it.call.Header, credential)))
 	closeRest(landing)
 	if landing.Status == http.StatusUnauthorized {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +88,7 @@ func (b *Brake) newAttempt(gate *flight.Gate, req *http.Request) *attempt {
 func (a *attempt) identify() error {
 	body := &body{from: a.req.Body}
 	defer body.close()
-	text, other, err := a.bearer(a.req.Header)
+	text, other, err := a.bearer(a.req.Header, a.vendor)
 	if err != nil {
 		return err
 	}
@@ -113,7 +115,34 @@ func (a *attempt) identify() error {
 		a.call = call
 	}
 	a.call.BasicUser = other
-	return err
+	if err != nil {
+		return err
+	}
+	return a.keepsKeys()
+}
+
+// aKey matches a vault key, wherever it stands.
+var aKey = regexp.MustCompile(token.Prefix + `(live|test)[A-Z2-7]{100}`)
+
+// keepsKeys refuses a call that holds a vault key in what goes to the vendor: in its path, a header that is copied, or a
+// parameter, which all that a body says is.
+func (a *attempt) keepsKeys() error {
+	where := ""
+	switch {
+	case aKey.MatchString(a.call.Path):
+		where = "path"
+	case slices.ContainsFunc(a.call.Params, func(p vendors.Param) bool { return aKey.MatchString(p.Name) || aKey.MatchString(p.Value) }):
+		where = "parameters"
+	}
+	for name, values := range a.call.Header {
+		if slices.ContainsFunc(values, aKey.MatchString) {
+			where = "header " + name
+		}
+	}
+	if where == "" {
+		return nil
+	}
+	return vendors.Refuse(reason.KeyAmbiguous, "the %s of the call holds a vault key, which would go to the vendor; send it in %s alone", where, placesOf(a.vendor))
 }
 
 // worthReading refuses from the request line alone what no rule names, so that a large body is read and taken apart
@@ -145,23 +174,25 @@ func (a *attempt) worthReading() error {
 	return nil
 }
 
-// bearer returns the vault key of the one Authorization header, and the other part of Basic authentication. It
-// works on the map's own keys, because one that is not in canonical form is invisible to Get.
-func (b *Brake) bearer(h http.Header) (text, other string, err error) {
-	var values []string
-	for name, v := range h {
-		if http.CanonicalHeaderKey(strings.TrimSpace(name)) == "Authorization" {
-			values = append(values, v...)
-		}
+// bearer returns the vault key of the request, and the other part of Basic authentication. The key stands in the
+// Authorization header or in one of those in which v takes its credential, and in no other of them.
+func (b *Brake) bearer(h http.Header, v *vendors.Vendor) (text, other string, err error) {
+	authorization, placed, err := credentialsIn(h, v)
+	if err != nil {
+		return "", "", err
 	}
-	switch len(values) {
-	case 0:
-		return "", "", vendors.Refuse(reason.KeyMissing, "no Authorization header; give the SDK the token of a vault key")
-	case 1:
-	default:
-		return "", "", vendors.Refuse(reason.KeyAmbiguous, "more than one Authorization header; send exactly one")
+	keys := slices.DeleteFunc(slices.Clone(placed), func(s string) bool { return !strings.Contains(s, token.Prefix) })
+	switch {
+	case len(keys) > 1, len(keys) == 1 && authorization != nil:
+		return "", "", vendors.Refuse(reason.KeyAmbiguous, "more than one header carries a credential; send the vault key in one of %s", placesOf(v))
+	case len(keys) == 1:
+		return bare(keys[0]), "", nil
+	case len(placed) > 0 && (authorization == nil || b.isCredential(placed...)):
+		return placed[0], "", b.notReal(placed...)
+	case authorization == nil:
+		return "", "", vendors.Refuse(reason.KeyMissing, "no credential in %s; give the SDK the token of a vault key", placesOf(v))
 	}
-	scheme, rest, _ := strings.Cut(values[0], " ")
+	scheme, rest, _ := strings.Cut(*authorization, " ")
 	switch strings.ToLower(scheme) {
 	case "bearer":
 		return rest, "", b.notReal(rest)
@@ -169,6 +200,49 @@ func (b *Brake) bearer(h http.Header) (text, other string, err error) {
 		return b.basic(rest)
 	}
 	return "", "", vendors.Refuse(reason.KeyMalformed, "the Authorization header is neither Bearer nor Basic")
+}
+
+// credentialsIn are the values of Authorization, nil if there is none, and of v's own headers of credentials, in v's
+// order. It works on the map's own keys, because one that is not in canonical form is invisible to Get.
+func credentialsIn(h http.Header, v *vendors.Vendor) (authorization *string, placed []string, err error) {
+	found := map[string][]string{}
+	for name, values := range h {
+		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+		found[name] = append(found[name], values...)
+	}
+	for _, name := range credentialHeaders(v) {
+		switch values := found[name]; {
+		case len(values) == 0:
+		case len(values) > 1:
+			return nil, nil, vendors.Refuse(reason.KeyAmbiguous, "more than one %s header; send exactly one", name)
+		case name == "Authorization":
+			authorization = &values[0]
+		default:
+			placed = append(placed, values[0])
+		}
+	}
+	return authorization, placed, nil
+}
+
+// credentialHeaders are the headers in which a vault key may stand. v may be nil.
+func credentialHeaders(v *vendors.Vendor) []string {
+	names := []string{"Authorization"}
+	if v != nil {
+		names = append(names, slices.DeleteFunc(slices.Clone(v.CredentialHeaders), func(n string) bool { return n == "Authorization" })...)
+	}
+	return names
+}
+
+func placesOf(v *vendors.Vendor) string {
+	return "the header " + strings.Join(credentialHeaders(v), " or ")
+}
+
+// bare is a value without the word that some vendors put before it.
+func bare(value string) string {
+	if scheme, rest, ok := strings.Cut(value, " "); ok && !strings.Contains(scheme, token.Prefix) {
+		return rest
+	}
+	return value
 }
 
 // basic finds the vault key among user and password: twilio-go sends it as the password.

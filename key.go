@@ -253,12 +253,27 @@ func (b *Brake) placement(ctx context.Context, v *vendors.Vendor, ref string, li
 		return p, err
 	case p.Header == "" || p.Value == "":
 		return p, fmt.Errorf("the %s adapter placed no credential", v.Name)
+	case !placedWhereSaid(v, p):
+		return p, fmt.Errorf("the %s adapter placed the credential in a header that it does not name as one of credentials, or twice in one", v.Name)
 	case live && p.Mode == vendors.ModeTest:
 		return p, errors.New("the credential is of test mode and the key is live; unset Grant.Live or use the live credential")
 	case !live && p.Mode == vendors.ModeLive:
 		return p, errors.New("the credential is live and the key is not; set Grant.Live if the agent shall move real money")
 	}
 	return p, nil
+}
+
+// placedWhereSaid reports whether every part of p has a header of its own, of those that are never copied from an agent's
+// request. In any other, what the agent sent could go out beside it.
+func placedWhereSaid(v *vendors.Vendor, p vendors.Placement) bool {
+	seen := map[string]bool{}
+	for _, h := range append([]vendors.Param{{Name: p.Header, Value: p.Value}}, p.Also...) {
+		if seen[h.Name] || h.Value == "" || h.Name != "Authorization" && !slices.Contains(v.CredentialHeaders, h.Name) {
+			return false
+		}
+		seen[h.Name] = true
+	}
+	return true
 }
 
 // checkBudgets looks the shared budgets up, and takes from g's policy the limits that are the rows' own.

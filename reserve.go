@@ -235,7 +235,7 @@ func (b *Brake) lookable(v *vendors.Vendor, p *vendors.Probe, host string) *vend
 }
 
 // lookingAt is the request of a look: a GET, or the form of a preview.
-func lookingAt(row *vendors.Operation, p *vendors.Probe, host string, header http.Header, credential func() (string, string)) flight.Outgoing {
+func lookingAt(row *vendors.Operation, p *vendors.Probe, host string, header http.Header, credential func() http.Header) flight.Outgoing {
 	out := flight.Outgoing{
 		Method: row.Method, Host: cmp.Or(p.Host, host), Path: p.Path, Query: vendors.Encode(p.Query),
 		Header: header, Credential: credential,
@@ -248,8 +248,16 @@ func lookingAt(row *vendors.Operation, p *vendors.Probe, host string, header htt
 	return out
 }
 
-// credential is the header that carries the real credential. Only the flight calls it.
-func (a *attempt) credential() (header, value string) { return a.secret.Header, a.secret.Value }
+// credential is the headers that carry the real credential. Only the flight calls it.
+func (a *attempt) credential() http.Header { return headersOf(a.secret) }
+
+func headersOf(p vendors.Placement) http.Header {
+	header := http.Header{p.Header: {p.Value}}
+	for _, part := range p.Also {
+		header[part.Name] = []string{part.Value}
+	}
+	return header
+}
 
 // dropRefused forgets a credential that the vendor has refused, so that one rotated meanwhile is fetched.
 func (a *attempt) dropRefused(status int) {

@@ -76,14 +76,19 @@ func (v *Vendor) check() error {
 	if v.Err != nil {
 		return v.Err
 	}
-	for _, name := range slices.Concat(v.Headers, v.RedirectHeaders, v.RetryHeaders) {
+	for _, name := range slices.Concat(v.Headers, v.RedirectHeaders, v.RetryHeaders, v.CredentialHeaders) {
 		if !headerName.MatchString(name) || name != http.CanonicalHeaderKey(name) {
 			return fmt.Errorf("header %q is not in canonical form, such as %q", name, http.CanonicalHeaderKey(name))
 		}
 	}
 	for _, name := range slices.Concat(v.Headers, v.RedirectHeaders) {
-		if slices.Contains(own, name) {
+		if slices.Contains(own, name) || slices.Contains(v.CredentialHeaders, name) {
 			return fmt.Errorf("header %s is the brake's own and is not copied", name)
+		}
+	}
+	for _, name := range v.CredentialHeaders {
+		if name != "Authorization" && (slices.Contains(own, name) || (&Call{}).keeps(v, name)) {
+			return fmt.Errorf("header %s says something else than a credential", name)
 		}
 	}
 	return nil

@@ -39,6 +39,11 @@ type Vendor struct {
 	// Stripe-Account. Each is a parameter of the call under its own name and needs a rule that grants it.
 	RedirectHeaders []string
 
+	// CredentialHeaders are the canonical names of the request headers in which the vendor takes its credential, where that
+	// is not Authorization alone. The SDK's vault key is taken from one of them or from Authorization. None of them is ever
+	// copied, whatever it holds, and Place may name no other.
+	CredentialHeaders []string
+
 	// RetryHeaders are the reply headers by which the vendor asks its SDKs to send a call again. They are not
 	// passed on for writes that no idempotency key protects.
 	RetryHeaders []string
@@ -318,7 +323,8 @@ const (
 
 // A Placement is a credential, ready to be sent. Only the brake's flight reads it; it is never printed.
 type Placement struct {
-	Header, Value string   // the one header that carries it
+	Header, Value string   // the header that carries it, its secret part where it has several
+	Also          []Param  // further headers that carry parts of it
 	Account       string   // the account it acts for, where the credential says so (Twilio's AC…)
 	Mode          Mode     // live or test
 	Secrets       []string // the secret parts, to be scrubbed from replies

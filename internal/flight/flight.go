@@ -116,9 +116,9 @@ type Outgoing struct {
 	// Preview says that the request, though no GET, only computes.
 	Preview bool
 
-	// Credential returns the header that carries the real credential, and its value. It is called once, when
-	// the request is built.
-	Credential func() (header, value string)
+	// Credential returns the headers that carry the real credential, in canonical form. They take the place of those in
+	// Header. It is called once, when the request is built.
+	Credential func() http.Header
 }
 
 // A Landing is what came back.
@@ -222,8 +222,9 @@ func (out Outgoing) request(ctx context.Context) *http.Request {
 	if len(out.Body) > 0 {
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(out.Body)), int64(len(out.Body))
 	}
-	header, value := out.Credential()
-	req.Header.Set(header, value)
+	for name, values := range out.Credential() {
+		req.Header[name] = values
+	}
 	return req.WithContext(ctx)
 }
 

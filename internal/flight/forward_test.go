@@ -38,7 +38,7 @@ func TestTheRequestIsFresh(t *testing.T) {
 	out.Query, out.Body = "a=b%20c", []byte("amount=5")
 	out.Header.Set("Authorization", "Bearer kbrake1_of_the_agent")
 	header := out.Header.Clone()
-	out.Credential = func() (string, string) { asked++; return "Authorization", "Bearer " + secret }
+	out.Credential = func() http.Header { asked++; return http.Header{"Authorization": {"Bearer " + secret}} }
 	if l := fly(t, v.base, out); l.Err != nil || l.Status != 200 {
 		t.Fatalf("%+v", l)
 	}

@@ -65,7 +65,7 @@ func reserve(t *testing.T, g *flight.Gate) flight.Permit {
 func outgoing(method, host string) flight.Outgoing {
 	return flight.Outgoing{
 		Method: method, Host: host, Path: "/v1/things", Header: http.Header{"User-Agent": {"test"}},
-		Credential: func() (header, value string) { return "Authorization", "Bearer " + secret },
+		Credential: func() http.Header { return http.Header{"Authorization": {"Bearer " + secret}} },
 	}
 }
 

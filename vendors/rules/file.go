@@ -29,10 +29,31 @@ type file struct {
 	Operations      []operation      `json:"operations"`
 }
 
+// A credential is one string, or several parts in the order in which their source has them.
 type credential struct {
 	Header  string `json:"header"`  // default: Authorization
 	Scheme  string `json:"scheme"`  // what stands before it, such as Bearer; default: nothing
 	Pattern string `json:"pattern"` // a regular expression for the whole of it
+	Parts   []part `json:"parts"`
+}
+
+// A part of a credential has a header of its own.
+type part struct {
+	Header  string `json:"header"`
+	Scheme  string `json:"scheme"`
+	Pattern string `json:"pattern"`
+	Public  bool   `json:"public"` // a name that replies may repeat
+}
+
+// parts are what the credential is made of.
+func (k credential) parts() []part {
+	if len(k.Parts) > 0 {
+		return k.Parts
+	}
+	if k.Header == "" {
+		k.Header = "Authorization"
+	}
+	return []part{{Header: k.Header, Scheme: k.Scheme, Pattern: k.Pattern}}
 }
 
 // A table gives numbers by name: what a mail costs, what a token of a model costs.
@@ -164,15 +185,7 @@ func (c *checker) head() {
 			c.fail(document.Element("hosts", i), "it stands twice")
 		}
 	}
-	if _, err := regexp.Compile(f.Credential.Pattern); err != nil || f.Credential.Pattern == "" {
-		c.fail("credential.pattern", "give a regular expression that the vendor's credentials match as a whole, and little else does")
-	}
-	if h := f.Credential.Header; h != "" && http.CanonicalHeaderKey(h) != h {
-		c.fail("credential.header", "write it as %s", http.CanonicalHeaderKey(h))
-	}
-	if s := f.Credential.Scheme; s != "" && strings.Trim(s, letters) != "" {
-		c.fail("credential.scheme", "a scheme is one word, such as Bearer")
-	}
+	c.credential(f.Credential)
 	for _, name := range slices.Sorted(maps.Keys(f.Tables)) {
 		c.table("tables"+document.Member(name), f.Tables[name])
 	}
@@ -183,6 +196,43 @@ func (c *checker) head() {
 		if !strings.Contains(b, "$message") {
 			c.fail("refusal.body", "it says nothing of $message, which tells the agent's owner why")
 		}
+	}
+}
+
+func (c *checker) credential(k credential) {
+	if len(k.Parts) == 0 {
+		c.part("credential", k.parts()[0])
+		return
+	}
+	if k.Header != "" || k.Scheme != "" || k.Pattern != "" {
+		c.fail("credential", "give header, scheme and pattern for each of its parts, and for nothing beside them")
+	}
+	seen := map[string]bool{}
+	for i, p := range k.Parts {
+		at := document.Element("credential.parts", i)
+		c.part(at, p)
+		switch {
+		case p.Header == "":
+			c.fail(at+".header", "name the header that it goes out in")
+		case seen[p.Header]:
+			c.fail(at+".header", "another part goes out in it")
+		}
+		seen[p.Header] = true
+	}
+	if !slices.ContainsFunc(k.Parts, func(p part) bool { return !p.Public }) {
+		c.fail("credential.parts", "one of them is secret")
+	}
+}
+
+func (c *checker) part(at string, p part) {
+	if _, err := regexp.Compile(p.Pattern); err != nil || p.Pattern == "" {
+		c.fail(at+".pattern", "give a regular expression that the vendor's credentials match as a whole, and little else does")
+	}
+	if h := p.Header; h != "" && http.CanonicalHeaderKey(h) != h {
+		c.fail(at+".header", "write it as %s", http.CanonicalHeaderKey(h))
+	}
+	if s := p.Scheme; s != "" && strings.Trim(s, letters) != "" {
+		c.fail(at+".scheme", "a scheme is one word, such as Bearer")
 	}
 }
 

@@ -17,7 +17,7 @@ func TestSchemaFields(t *testing.T) {
 	}
 	defs := top["$defs"].(map[string]any)
 	for _, typ := range []reflect.Type{
-		reflect.TypeFor[file](), reflect.TypeFor[credential](), reflect.TypeFor[table](), reflect.TypeFor[refusal](), reflect.TypeFor[operation](),
+		reflect.TypeFor[file](), reflect.TypeFor[credential](), reflect.TypeFor[part](), reflect.TypeFor[table](), reflect.TypeFor[refusal](), reflect.TypeFor[operation](),
 		reflect.TypeFor[condition](), reflect.TypeFor[line](), reflect.TypeFor[currency](), reflect.TypeFor[outcome](), reflect.TypeFor[settle](),
 		reflect.TypeFor[stream](), reflect.TypeFor[source](), reflect.TypeFor[expr](), reflect.TypeFor[minor](), reflect.TypeFor[lookup](),
 	} {

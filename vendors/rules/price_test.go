@@ -3,6 +3,7 @@ package rules_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,15 +162,41 @@ func TestPlace(t *testing.T) {
 		"openai":    {"sk-proj-abcdefghijklmnopqrst", "Authorization", "Bearer sk-proj-abcdefghijklmnopqrst"},
 		"plaid":     {"0123456789abcdef0123456789abcd", "Plaid-Secret", "0123456789abcdef0123456789abcd"},
 	} {
-		place := shipped(t, name).Place
-		p, err := place([]string{parts.part})
+		place, before := shipped(t, name).Place, []string(nil)
+		if name == "plaid" {
+			before = []string{aClientID}
+		}
+		p, err := place(append(before, parts.part))
 		if err != nil || p.Header != parts.header || p.Value != parts.value || len(p.Secrets) != 1 || p.Secrets[0] != parts.part {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, bad := range []string{"", "kbv1_x", " " + parts.part, parts.part + "\n", "!" + parts.part, parts.part + "!", parts.part + "\r\nX: y", parts.part + "é"} {
-			if _, err := place([]string{bad}); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
+			if _, err := place(append(before, bad)); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
 				t.Errorf("%s: %q: %v", name, bad, err)
 			}
+		}
+	}
+}
+
+const aClientID = "0123456789abcdef01234567"
+
+// Each part goes out in its own header. The secret one is what the credential is known by, and a name may stand in replies.
+func TestPlaceOfSeveralParts(t *testing.T) {
+	const secret = "fedcba9876543210fedcba98765432"
+	v := shipped(t, "plaid")
+	p, err := v.Place([]string{aClientID, secret})
+	if err != nil || p.Header != "Plaid-Secret" || p.Value != secret || !slices.Equal(p.Also, []vendors.Param{{Name: "Plaid-Client-Id", Value: aClientID}}) || !slices.Equal(p.Secrets, []string{secret}) {
+		t.Errorf("%v, %v", err, p.Also)
+	}
+	if !slices.Equal(v.CredentialHeaders, []string{"Plaid-Client-Id", "Plaid-Secret"}) {
+		t.Errorf("%v", v.CredentialHeaders)
+	}
+	if p, err := v.Place([]string{aClientID + ":" + secret}); err != nil || p.Value != secret || len(p.Also) != 1 {
+		t.Errorf("%v", err)
+	}
+	for _, parts := range [][]string{nil, {secret}, {secret + ":" + aClientID}, {aClientID + ":" + secret + ":x"}, {aClientID + ":"}, {":" + secret}, {secret, aClientID}, {aClientID, secret, secret}, {aClientID, ""}, {"", secret}, {aClientID + "\n", secret}} {
+		if p, err := v.Place(parts); err == nil || p.Value != "" || p.Also != nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: placed, or repeated: %v", parts, err)
 		}
 	}
 }

@@ -21,9 +21,12 @@ func (f *file) vendor(tables Tables) vendors.Vendor {
 		Headers:         f.Headers,
 		RedirectHeaders: f.RedirectHeaders,
 		RetryHeaders:    f.RetryHeaders,
-		Place:           f.Credential.placer(f.Vendor),
-		Refuse:          f.Refusal.refuse,
-		Resends:         resends,
+
+		CredentialHeaders: f.Credential.headers(),
+
+		Place:   f.Credential.placer(f.Vendor),
+		Refuse:  f.Refusal.refuse,
+		Resends: resends,
 	}
 	for _, host := range f.Hosts {
 		for i := range f.Operations {
@@ -38,21 +41,46 @@ func resends(_ *vendors.Call, r *vendors.Reply) bool {
 	return r == nil || r.Status >= 500 || slices.Contains([]int{408, 409, 425, 429}, r.Status)
 }
 
-func (k credential) placer(vendor string) func([]string) (vendors.Placement, error) {
-	whole := regexp.MustCompile(`^(?:` + k.Pattern + `)$`)
-	header := k.Header
-	if header == "" {
-		header = "Authorization"
+// headers are where the credential goes out, and so where a vault key may come in.
+func (k credential) headers() []string {
+	var names []string
+	for _, p := range k.parts() {
+		names = append(names, p.Header)
 	}
-	return func(parts []string) (vendors.Placement, error) {
-		if len(parts) != 1 || !printable(parts[0]) || !whole.MatchString(parts[0]) {
-			return vendors.Placement{}, fmt.Errorf("the credential is not one of %s's", vendor)
+	return names
+}
+
+func (k credential) placer(vendor string) func([]string) (vendors.Placement, error) {
+	parts := k.parts()
+	whole := make([]*regexp.Regexp, len(parts))
+	for i, p := range parts {
+		whole[i] = regexp.MustCompile(`^(?:` + p.Pattern + `)$`)
+	}
+	return func(given []string) (placed vendors.Placement, err error) {
+		if len(given) == 1 && len(parts) > 1 { // most sources hold one string
+			given = strings.SplitN(given[0], ":", len(parts))
 		}
-		value := parts[0]
-		if k.Scheme != "" {
-			value = k.Scheme + " " + value
+		if len(given) != len(parts) {
+			return placed, fmt.Errorf("the credential is not one of %s's: it has %d parts, not %d", vendor, len(parts), len(given))
 		}
-		return vendors.Placement{Header: header, Value: value, Secrets: parts}, nil
+		for i, p := range parts {
+			if !printable(given[i]) || !whole[i].MatchString(given[i]) {
+				return vendors.Placement{}, fmt.Errorf("the credential is not one of %s's", vendor)
+			}
+			value := given[i]
+			if p.Scheme != "" {
+				value = p.Scheme + " " + value
+			}
+			if !p.Public {
+				placed.Secrets = append(placed.Secrets, given[i])
+			}
+			if !p.Public && placed.Header == "" {
+				placed.Header, placed.Value = p.Header, value
+			} else {
+				placed.Also = append(placed.Also, vendors.Param{Name: p.Header, Value: value})
+			}
+		}
+		return placed, nil
 	}
 }
 
