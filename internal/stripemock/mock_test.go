@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,10 +125,24 @@ func sameObject(path string, reply []byte) []byte {
 		return reply
 	}
 	acted := parts[len(parts)-2]
+	if kind := kindOf(parts[:len(parts)-1], o.ID); kind != "" { // of some it takes the kind for the id
+		reply = bytes.Replace(reply, []byte(`"object":"`+o.ID+`"`), []byte(`"object":"`+kind+`"`), 1)
+	}
 	if prefix, _, ok := strings.Cut(o.ID, "_"); ok && strings.HasPrefix(acted, prefix+"_") {
 		return bytes.ReplaceAll(reply, []byte(o.ID), []byte(acted))
 	}
 	return reply
+}
+
+// kindOf is the last word of a path that is no id like that one.
+func kindOf(parts []string, id string) string {
+	prefix, _, _ := strings.Cut(id, "_")
+	for _, part := range slices.Backward(parts) {
+		if !strings.HasPrefix(part, prefix+"_") {
+			return strings.TrimSuffix(part, "s")
+		}
+	}
+	return ""
 }
 
 // arrived returns the requests that arrived since it was last asked.

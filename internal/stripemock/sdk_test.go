@@ -155,6 +155,7 @@ var staged = map[string]struct{ before, after state }{
 	"IssuingAuthorizations.Approve":         {nil, state{"issuing.authorization": {"amount": 700}}},
 	"TreasuryCreditReversals.New":           {state{"treasury.received_credit": {"amount": 1000}}, nil},
 	"stripe.billing.credit_grants.create":   {nil, granted},
+	"stripe.charges.dispute.close":          {state{"dispute": {"charge": "ch_1"}}, lost},
 	"stripe.customers.subscriptions.cancel": {nil, ended},
 	"TreasuryDebitReversals.New":            {state{"treasury.received_debit": {"amount": 1000}}, nil},
 }
