@@ -126,7 +126,9 @@ func sameObject(path string, reply []byte) []byte {
 	}
 	acted := parts[len(parts)-2]
 	if kind := kindOf(parts[:len(parts)-1], o.ID); kind != "" { // of some it takes the kind for the id
-		reply = bytes.Replace(reply, []byte(`"object":"`+o.ID+`"`), []byte(`"object":"`+kind+`"`), 1)
+		for _, id := range []string{o.ID, acted} {
+			reply = bytes.Replace(reply, []byte(`"object":"`+id+`"`), []byte(`"object":"`+kind+`"`), 1)
+		}
 	}
 	if prefix, _, ok := strings.Cut(o.ID, "_"); ok && strings.HasPrefix(acted, prefix+"_") {
 		return bytes.ReplaceAll(reply, []byte(o.ID), []byte(acted))
