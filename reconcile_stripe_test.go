@@ -54,3 +54,129 @@ func TestALostCallIsFoundInItsOwnAccount(t *testing.T) {
 		}
 	}
 }
+
+// A bookkeeper is a world whose clock a test moves, with a key for Stripe and a reconciler.
+type bookkeeper struct {
+	*world
+	*testing.T
+	clock *shiftedClock
+	key   keybrake.Key
+	sc    *client.API
+}
+
+func newBookkeeper(t *testing.T) *bookkeeper {
+	b := &bookkeeper{T: t, clock: &shiftedClock{}}
+	b.world = newWorld(t, func(c *keybrake.Config) { c.Stamp = true })
+	b.world.ledger.Now = b.clock.now
+	b.key = b.issue(t, "run_1", policy.Policy{
+		Allow:   []policy.Rule{{Operation: "stripe.*"}},
+		Budgets: []policy.Budget{policy.Lifetime(policy.USD("100"))},
+	})
+	b.sc = client.New(b.key.Token(), stripe.NewBackendsWithConfig(&stripe.BackendConfig{
+		HTTPClient: &http.Client{Transport: b.Transport(nil)}, MaxNetworkRetries: stripe.Int64(0), LeveledLogger: &stripe.LeveledLogger{},
+	}))
+	return b
+}
+
+// pass lets time go by and reconciles.
+func (b *bookkeeper) pass(later time.Duration) {
+	b.Helper()
+	b.clock.advance(later)
+	r, err := b.Reconciler(keybrake.ReconcilerConfig{Tenants: []string{"acme"}, Pace: time.Nanosecond, Gap: time.Nanosecond, Now: b.clock.now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if p, err := r.Pass(b.Context()); err != nil || p.Failed > 0 {
+		b.Errorf("%+v, %v", p, err)
+	}
+}
+
+func (b *bookkeeper) books(what string, spent, held int64) {
+	b.Helper()
+	states, err := b.Balance(b.Context(), b.key.Token())
+	if err != nil || states[0].Spent != spent*1_000_000 || states[0].Held != held*1_000_000 {
+		b.Errorf("%s: the books show %+v, %v, want %d spent and %d held", what, states, err, spent, held)
+	}
+}
+
+func (b *bookkeeper) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// What Stripe decides days later is booked then: a payout that is paid and then fails, a refund that comes back, a debit
+// that goes through.
+func TestWhatStripeDecidesLaterIsBooked(t *testing.T) {
+	t.Run("a payout that fails after it was paid", func(t *testing.T) {
+		b := newBookkeeper(t)
+		po, err := b.sc.Payouts.New(&stripe.PayoutParams{Amount: stripe.Int64(2000), Currency: stripe.String("usd")})
+		b.must(err)
+		b.books("at once", 20, 0)
+		b.must(b.fake.Conclude(po.ID, true))
+		b.pass(25 * time.Hour)
+		b.books("paid", 20, 0)
+		b.must(b.fake.Conclude(po.ID, false))
+		b.pass(8 * 24 * time.Hour)
+		b.books("failed", 0, 0)
+	})
+	t.Run("a payout that stays paid", func(t *testing.T) {
+		b := newBookkeeper(t)
+		po, err := b.sc.Payouts.New(&stripe.PayoutParams{Amount: stripe.Int64(2000), Currency: stripe.String("usd")})
+		b.must(err)
+		b.must(b.fake.Conclude(po.ID, true))
+		b.pass(15 * 24 * time.Hour)
+		b.books("paid", 20, 0)
+		if open, err := b.ledger.Unsettled(b.Context(), "acme"); err != nil || len(open) > 0 {
+			t.Errorf("%v is still open (%v)", open, err)
+		}
+	})
+	t.Run("a refund that comes back", func(t *testing.T) {
+		b := newBookkeeper(t)
+		b.fake.SeedCharge("ch_async", 5000, "usd")
+		re, err := b.sc.Refunds.New(&stripe.RefundParams{Charge: stripe.String("ch_async"), Amount: stripe.Int64(2000)})
+		b.must(err)
+		b.books("at once", 20, 0)
+		b.must(b.fake.Conclude(re.ID, false))
+		b.pass(25 * time.Hour)
+		b.books("failed", 0, 0)
+	})
+	t.Run("a debit that goes through", func(t *testing.T) {
+		b := newBookkeeper(t)
+		pi, err := b.sc.PaymentIntents.New(&stripe.PaymentIntentParams{Amount: stripe.Int64(2000), Currency: stripe.String("usd"), Confirm: stripe.Bool(true), PaymentMethod: stripe.String("pm_processing")})
+		b.must(err)
+		b.books("at once", 0, 20)
+		b.must(b.fake.Conclude(pi.ID, true))
+		b.pass(25 * time.Hour)
+		b.books("paid", 20, 0)
+	})
+}
+
+// Of an intent that was created, confirmed and captured, the money is booked once. A lost capture shows in the intent;
+// that a lost confirm was not what took the money does not, and stays held for a person.
+func TestALostCaptureIsBookedOnce(t *testing.T) {
+	for _, lost := range []string{"/confirm", "/capture"} {
+		b := newBookkeeper(t)
+		pi, err := b.sc.PaymentIntents.New(&stripe.PaymentIntentParams{Amount: stripe.Int64(2000), Currency: stripe.String("usd"), CaptureMethod: stripe.String("manual")})
+		b.must(err)
+		b.books("created", 0, 20)
+		b.fake.Misbehave(fakevendor.Fault{Method: "POST", PathContains: lost, Kind: fakevendor.DropAfter})
+		_, err = b.sc.PaymentIntents.Confirm(pi.ID, &stripe.PaymentIntentConfirmParams{PaymentMethod: stripe.String("pm_1")})
+		if (err != nil) != (lost == "/confirm") {
+			t.Fatal(err)
+		}
+		b.books("confirmed", 0, 20)
+		_, err = b.sc.PaymentIntents.Capture(pi.ID, nil)
+		if (err != nil) != (lost == "/capture") {
+			t.Fatal(err)
+		}
+		for range 3 {
+			b.pass(25 * time.Hour)
+		}
+		b.books(lost+" was lost", 20, map[string]int64{"/confirm": 20}[lost])
+		if spent := b.fake.Spent()["charge"]["USD"]; spent != 20_000_000 {
+			t.Errorf("Stripe has taken %d", spent)
+		}
+	}
+}

@@ -151,6 +151,12 @@ var evidence = []told{
 	{name: "verify_microdeposits, later paid", call: "POST /v1/payment_intents/pi_1/verify_microdeposits", bound: "most charge 50.00 USD on pi_1", pending: "-", want: "executed charge 50.00 USD on pi_1", looks: []looked{
 		{"payment_intents.retrieve /v1/payment_intents/pi_1", `{"id":"pi_1","object":"payment_intent","amount":5000,"amount_capturable":0,"amount_received":5000,"currency":"usd","latest_charge":"ch_1","status":"succeeded"}`},
 	}},
+	{name: "confirm of an intent that was captured since", call: "POST /v1/payment_intents/pi_1/confirm", bound: "exact charge 50.00 USD on pi_1", want: "?", looks: []looked{
+		{"payment_intents.retrieve /v1/payment_intents/pi_1", `{"id":"pi_1","object":"payment_intent","amount":5000,"amount_capturable":0,"amount_received":5000,"currency":"usd","latest_charge":"ch_1","status":"succeeded","capture_method":"manual","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "confirm of an intent that is to be captured", call: "POST /v1/payment_intents/pi_1/confirm", bound: "exact charge 50.00 USD on pi_1", want: "pending held charge 50.00 USD on pi_1 again 168h", looks: []looked{
+		{"payment_intents.retrieve /v1/payment_intents/pi_1", `{"id":"pi_1","object":"payment_intent","amount":5000,"amount_capturable":5000,"amount_received":0,"currency":"usd","latest_charge":"ch_1","status":"requires_capture","capture_method":"manual","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
 	{name: "confirm of an intent whose amount was changed", call: "POST /v1/payment_intents/pi_1/confirm", bound: "exact charge 50.00 USD on pi_1", want: "?", looks: []looked{
 		{"payment_intents.retrieve /v1/payment_intents/pi_1", `{"id":"pi_1","object":"payment_intent","amount":9000,"amount_capturable":0,"amount_received":9000,"currency":"usd","latest_charge":"ch_1","status":"succeeded","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 	}},

@@ -199,8 +199,12 @@ func tellsAmount(c *vendors.Case, o *reader) string {
 }
 
 // tellsPaid: the intent's money is taken, authorised or on its way, or can be taken no more. While it waits, a decline
-// and a call that never arrived look the same.
+// and a call that never arrived look the same. That another confirmation of the same intent has taken it, and is booked
+// itself, its state does not tell: then it is booked twice, which is the safe side. A capture is always another call.
 func tellsPaid(c *vendors.Case, o *reader) string {
+	if o.maybe("capture_method") == "manual" && o.maybe("status") == "succeeded" {
+		return "the intent was captured since, by a call that is booked itself if it was made here"
+	}
 	if why := over("succeeded", "processing", "requires_action", "requires_capture", "canceled")(c, o); why != "" {
 		return why
 	}
