@@ -20,9 +20,20 @@
 // its invoice is counted again when it is paid: name the invoice in the call, and only the invoice is held.
 //
 // A paid operation without a bound of its own is unknown: it is denied unless the policy's rule has a ceiling, which is
-// then booked whole where no reply tells less. What recurs (subscriptions, quotes that start one) is always unknown; its
-// ceiling is for the first invoice, and what later cycles charge does not pass here. What Stripe bills by the call has
-// the price that [Options] gives it.
+// then booked whole where no reply tells less. What a subscription charges first, what a change of it charges and its
+// last invoice are bounded by Stripe's own preview of the invoice, where the call names its Stripe-Version and nothing
+// puts the first payment off; what later cycles charge does not pass here, and the call is flagged as recurring. What
+// Stripe bills by the call has the price that [Options] gives it.
+//
+// # What is found out later
+//
+// Where the brake's owner wants it, what a call makes carries the run and the call in its metadata (keybrake_run,
+// keybrake_call), which no agent may set, change or clear. A call in doubt that has made something is found by that
+// mark in Stripe's list, never in a search; one that has acted on an object is known by the object's state, and where
+// that does not tell, a person decides. What is not final is read again: intents on their way, refunds that are pending,
+// payouts for two weeks after they were made, invoices, sessions and links until they are paid or over. A refund that
+// shows as succeeded is final here; one that fails after that shows in the report of drift, which is made from the
+// account's balance transactions.
 //
 // # What is refused
 //

@@ -35,7 +35,7 @@ func stampOf(op *vendors.Operation) func(c *vendors.Call, run, mark string) ([]v
 	return func(c *vendors.Call, run, mark string) ([]vendors.Param, any) {
 		keys := 0
 		for _, p := range c.Params {
-			if strings.HasPrefix(p.Name, "metadata[") {
+			if strings.HasPrefix(p.Name, "metadata[") || strings.HasPrefix(p.Name, "payment_intent_data[metadata][") {
 				keys++
 			}
 		}
@@ -46,7 +46,12 @@ func stampOf(op *vendors.Operation) func(c *vendors.Call, run, mark string) ([]v
 			old, _ := vendors.Member(c.JSON, "metadata")
 			return nil, vendors.With(c.JSON, "metadata", vendors.With(vendors.With(old, markRun, run), markCall, mark))
 		}
-		return []vendors.Param{{Name: "metadata[" + markRun + "]", Value: run}, {Name: "metadata[" + markCall + "]", Value: mark}}, nil
+		send := []vendors.Param{{Name: "metadata[" + markRun + "]", Value: run}, {Name: "metadata[" + markCall + "]", Value: mark}}
+		if mode, _ := c.Get("mode"); op.Name == "stripe.checkout.sessions.create" && mode == "payment" {
+			// The charge has the metadata of its intent, not of the session: the report of drift finds the run there.
+			send = append(send, vendors.Param{Name: "payment_intent_data[metadata][" + markRun + "]", Value: run})
+		}
+		return send, nil
 	}
 }
 

@@ -34,6 +34,13 @@ func TestStamp(t *testing.T) {
 	if got := params(send); got != "metadata[keybrake_run]=run_1&metadata[keybrake_call]=rsv_1" || body != nil {
 		t.Errorf("%s, %v", got, body)
 	}
+	_, c = identify(t, tab, "/v1/checkout/sessions", "mode=payment")
+	if got := params(second(c.Operation.Stamp(c, "run_1", "rsv_1"))); !strings.HasSuffix(got, "&payment_intent_data[metadata][keybrake_run]=run_1") {
+		t.Errorf("a session's charge is not of its run: %s", got)
+	}
+	if _, c = identify(t, tab, "/v1/checkout/sessions", "mode=setup"); len(second(c.Operation.Stamp(c, "run_1", "rsv_1"))) != 2 {
+		t.Error("a setup has no payment intent")
+	}
 	many := "charge=ch_1"
 	for i := range 48 {
 		many += fmt.Sprintf("&metadata[k%d]=v", i)
