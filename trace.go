@@ -36,7 +36,7 @@ type trace struct {
 	Path    string            `json:"path,omitempty"`
 	IDs     map[string]string `json:"ids,omitempty"`
 	Params  []vendors.Param   `json:"params,omitempty"` // those that the row's Trace names, and the headers that redirect
-	Header  http.Header       `json:"header,omitempty"` // those that the vendor gets copied
+	Header  http.Header       `json:"header,omitempty"` // those that the vendor gets copied, whose money moves among them
 	Sent    time.Time         `json:"sent,omitzero"`
 	Booked  []cost.Line       `json:"booked,omitempty"` // in the vendor's currency
 	Objects []string          `json:"objects,omitempty"`
@@ -59,7 +59,7 @@ func (a *attempt) trace() trace {
 	sent.Params = withSend(a.call.Params, a.bound.Send)
 	t.Params = sent.Listed(slices.Concat(row.Trace, a.vendor.RedirectHeaders))
 	t.Header = http.Header{}
-	for _, name := range a.vendor.Headers {
+	for _, name := range slices.Concat(a.vendor.Headers, a.vendor.RedirectHeaders) { // without the latter it is another account's
 		if values := a.call.Header[name]; len(values) > 0 {
 			t.Header[name] = values
 		}
