@@ -328,6 +328,9 @@ func (b *Brake) checkRules(ctx context.Context, g Grant) error {
 		return err
 	}
 	errs := []error{b.checkOnly(g.Policy), b.checkCurrency(budgets)}
+	if _, keeps := b.cfg.Ledger.(ledger.Keeper); g.Policy.Repeat.Answer && !keeps {
+		errs = append(errs, errors.New("in Grant.Policy.repeat.answer: this ledger keeps no answers; use one that is a ledger.Keeper, or leave it out and have repetitions refused"))
+	}
 	for i, r := range g.Policy.Allow {
 		if err := b.checkRule(r, g.Credentials, budgets); err != nil {
 			errs = append(errs, fmt.Errorf("in Grant.Policy.allow[%d]: %w", i, err))

@@ -1,7 +1,11 @@
 package keybrake_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +13,9 @@ import (
 
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/internal/fakevendor"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/ledger/memory"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 )
@@ -188,5 +195,121 @@ func TestABudgetThatIsNearlyUsedUpRaisesAnAlertOnce(t *testing.T) {
 	}
 	if d, _ := keybrake.DenialFrom(s.refund(200, "")); d == nil || d.Reason != reason.BudgetExceeded || d.Reset.Before(time.Now().Add(23*time.Hour)) {
 		t.Errorf("above a rolling budget: %+v", d)
+	}
+}
+
+// keeping is a ledger that shows what it keeps, and fails when a test says so.
+type keeping struct {
+	*memory.Ledger
+	kept     [][]byte
+	failKeep error
+	failKept error
+	forged   []byte // is written in place of what was to be kept
+}
+
+func (k *keeping) Keep(ctx context.Context, tenant, name string, text []byte, d time.Duration) error {
+	k.kept = append(k.kept, text)
+	if k.forged != nil {
+		text = k.forged
+	}
+	if k.failKeep != nil {
+		return k.failKeep
+	}
+	return k.Ledger.Keep(ctx, tenant, name, text, d)
+}
+
+func (k *keeping) Kept(ctx context.Context, tenant, name string) ([]byte, error) {
+	if k.failKept != nil {
+		return nil, k.failKept
+	}
+	return k.Ledger.Kept(ctx, tenant, name)
+}
+
+func once() policy.Policy {
+	p := everything()
+	p.Repeat = policy.Once(10 * time.Minute)
+	return p
+}
+
+// refundAs makes a refund over plain HTTP and returns the answer.
+func refundAs(t *testing.T, w *world, token, form string) (*http.Response, string) {
+	t.Helper()
+	resp, err := w.Transport(nil).RoundTrip(request(t, "POST", refundsURL, token, formType, form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func TestARepeatedCallGetsTheFirstAnswer(t *testing.T) {
+	k := &keeping{Ledger: memory.New()}
+	w := newWorld(t, func(c *keybrake.Config) { c.Ledger = k })
+	w.fake.SeedCharge("ch_1", 5000, "usd")
+	tok := w.issue(t, "run_1", once()).Token()
+	const form = "charge=ch_1&amount=100"
+	first, body := refundAs(t, w, tok, form)
+	if first.StatusCode != 200 || first.Header.Get("Keybrake-Replayed") != "" {
+		t.Fatalf("the first: %s %s", first.Status, body)
+	}
+	call := w.sink.Records()[len(w.sink.Records())-1].CallID
+	for _, same := range []string{form, "amount=100&charge=ch_1"} {
+		again, text := refundAs(t, w, tok, same)
+		if again.StatusCode != 200 || text != body || again.Header.Get("Keybrake-Replayed") != call || again.Header.Get("Request-Id") != first.Header.Get("Request-Id") {
+			t.Errorf("again: %s %q %v, want %q", again.Status, text, again.Header, body)
+		}
+	}
+	records := w.sink.Records()
+	if last := records[len(records)-1]; last.Kind != audit.Denied || last.Reason != reason.RepeatExceeded || last.Flag != "answered as "+call+" was" {
+		t.Errorf("on record is %+v", last)
+	}
+	if other, text := refundAs(t, w, w.issue(t, "run_2", once()).Token(), form); text == body || other.Header.Get("Keybrake-Replayed") != "" {
+		t.Errorf("another run got the answer of the first: %s", text)
+	}
+	if n := len(w.fake.Executions()); n != 2 {
+		t.Errorf("%d refunds were executed, want one for each run", n)
+	}
+	for _, text := range k.kept {
+		if strings.Contains(string(text), "re_") || strings.Contains(string(text), "refund") {
+			t.Errorf("the ledger keeps the answer in the clear: %q", text)
+		}
+	}
+}
+
+func TestARepeatedCallWithoutAnAnswerIsRefused(t *testing.T) {
+	for name, change := range map[string]func(*world, *keeping){
+		"the ledger did not keep it": func(_ *world, k *keeping) { k.failKeep = errors.New("full") },
+		"the ledger does not say it": func(_ *world, k *keeping) { k.failKept = errors.New("gone") },
+		"the first is in doubt": func(w *world, _ *keeping) {
+			w.fake.Misbehave(fakevendor.Fault{PathContains: "/refunds", Kind: fakevendor.Status, Status: 500})
+		},
+		"the ledger's writer made it": func(_ *world, k *keeping) { k.forged = []byte(`{"status":200,"header":{},"body":"e30="}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &keeping{Ledger: memory.New()}
+			w := newWorld(t, func(c *keybrake.Config) { c.Ledger = k })
+			w.fake.SeedCharge("ch_1", 5000, "usd")
+			tok := w.issue(t, "run_1", once()).Token()
+			change(w, k)
+			refundAs(t, w, tok, "charge=ch_1&amount=100")
+			again, text := refundAs(t, w, tok, "charge=ch_1&amount=100")
+			if d := denialIn(t, &http.Response{Header: again.Header, StatusCode: again.StatusCode, Body: io.NopCloser(strings.NewReader(text))}); d == nil || d.Reason != reason.RepeatExceeded {
+				t.Errorf("again: %s %s", again.Status, text)
+			}
+			if n := len(w.fake.Received()); n != 2 { // the look and the refund
+				t.Errorf("the vendor got %d requests, want those of one refund", n)
+			}
+		})
+	}
+}
+
+func TestALedgerThatKeepsNoAnswersIsNoGroundForARule(t *testing.T) {
+	w := newWorld(t, func(c *keybrake.Config) { c.Ledger = struct{ ledger.Ledger }{c.Ledger} })
+	if _, err := w.Issue(t.Context(), grant("run_1", once())); err == nil || !strings.Contains(err.Error(), "repeat.answer") {
+		t.Errorf("issued: %v", err)
 	}
 }

@@ -32,12 +32,13 @@ type office struct {
 	key    keybrake.Key
 	secret string
 
-	mu      sync.Mutex
-	find    func(*vendors.Case) (vendors.Finding, error)
-	replies func(*http.Request) (*http.Response, error) // to the paid call
-	looks   []string                                    // that reached the vendor
-	writes  []string                                    // the body of each
-	down    bool
+	mu       sync.Mutex
+	find     func(*vendors.Case) (vendors.Finding, error)
+	replies  func(*http.Request) (*http.Response, error) // to the paid call
+	looks    []string                                    // that reached the vendor
+	accounts []string                                    // whose each look was at
+	writes   []string                                    // the body of each
+	down     bool
 }
 
 // A shiftedClock is ahead by what a test says.
@@ -57,7 +58,7 @@ func newOffice(t *testing.T) *office {
 	o.find = func(*vendors.Case) (vendors.Finding, error) { return vendors.Finding{}, nil }
 	o.replies = func(*http.Request) (*http.Response, error) { return nil, errors.New("cut") }
 	vendor := vendors.Vendor{
-		Name: "acme", Headers: []string{"Acme-Version"},
+		Name: "acme", Headers: []string{"Acme-Version"}, RedirectHeaders: []string{"Acme-Account"},
 		Place: func(parts []string) (vendors.Placement, error) {
 			if !strings.HasPrefix(parts[0], "acme_") {
 				return vendors.Placement{}, errors.New("not a credential of acme")
@@ -110,7 +111,7 @@ func newOffice(t *testing.T) *office {
 	var err error
 	o.key, err = o.Issue(t.Context(), keybrake.Grant{
 		Tenant: "acme", Agent: "bot", Run: "run_1", Credentials: map[string]string{"acme": "acme"}, TTL: time.Hour,
-		Policy: policy.Policy{Allow: []policy.Rule{{Operation: "acme.*"}}, Budgets: []policy.Budget{policy.Lifetime(policy.USD("100"))}},
+		Policy: policy.Policy{Allow: []policy.Rule{{Operation: "acme.*", Params: policy.Params{"Acme-Account": policy.OneOf("connected")}}}, Budgets: []policy.Budget{policy.Lifetime(policy.USD("100"))}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +153,7 @@ func (o *office) answer(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("a look under %q that is not answered", r.Header.Get("Authorization"))
 	}
 	o.looks = append(o.looks, r.URL.RequestURI())
+	o.accounts = append(o.accounts, r.Header.Get("Acme-Account"))
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("you are " + o.secret)), Request: r}, nil
 }
 
@@ -166,6 +168,7 @@ func (o *office) order(t *testing.T, path string) {
 	t.Helper()
 	req := request(t, "POST", "https://api.acme.test"+path, o.key.Token(), "application/x-www-form-urlencoded", "note=n1")
 	req.Header.Set("Acme-Version", "7")
+	req.Header.Set("Acme-Account", "connected")
 	resp, err := o.Transport(nil).RoundTrip(req)
 	if err == nil {
 		_ = resp.Body.Close()
@@ -266,8 +269,8 @@ func TestTheReconcilerBooksWhatTheVendorsRecordsTell(t *testing.T) {
 				t.Errorf("progress %+v, want %+v", p, tt.progress)
 			}
 			o.want(t, tt.spent, tt.held)
-			if got := o.looked(); !slices.Equal(got, []string{"/orders?since=1"}) {
-				t.Errorf("the vendor was asked %q", got)
+			if got := o.looked(); !slices.Equal(got, []string{"/orders?since=1"}) || !slices.Equal(o.accounts, []string{"connected"}) {
+				t.Errorf("the vendor was asked %q, of the accounts %q", got, o.accounts)
 			}
 			records := o.reconciled()
 			if tt.outcome == "" && len(records) > 0 || tt.outcome != "" && (len(records) != 1 || records[0].Outcome != tt.outcome) {
@@ -301,7 +304,7 @@ func TestACaseIsTheCallAsItWasSent(t *testing.T) {
 	if c.Operation.Name != "acme.orders.create" || c.Host != "api.acme.test" || c.Path != "/orders/cu_1" || c.IDs["customer"] != "cu_1" || c.Account != "acct" || c.Header.Get("Acme-Version") != "7" {
 		t.Errorf("the call is %+v", c)
 	}
-	if len(c.Params) != 1 || c.Params[0] != (vendors.Param{Name: "note", Value: "n1"}) {
+	if want := []vendors.Param{{Name: "Acme-Account", Value: "connected"}, {Name: "note", Value: "n1"}}; !slices.Equal(c.Params, want) {
 		t.Errorf("its parameters are %v, want those that Trace names", c.Params)
 	}
 	open, _ := o.InDoubt(t.Context(), "acme")

@@ -148,7 +148,7 @@ func (a *attempt) recordOutcome() {
 // recordDenial records a refusal, which stands without its record.
 func (a *attempt) recordDenial(d *Denial) {
 	r := a.record(audit.Denied)
-	r.Verdict, r.Reason, r.Detail, r.Reasons = audit.Deny, d.Reason, d.Error(), nil
+	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, d.Error(), nil, strings.Join(a.flags, ", ")
 	for _, why := range a.decision.Reasons {
 		r.Reasons = append(r.Reasons, audit.Why{Code: why.Code, Rule: why.Rule, Param: why.Param})
 	}

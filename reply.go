@@ -34,7 +34,11 @@ func (t *Transport) deny(a *attempt, err error) (*http.Response, error) {
 		operation = a.call.Operation.Name
 	}
 	d := denialOf(err, operation)
+	first := a.firstAnswer(err)
 	a.recordDenial(d)
+	if first != nil {
+		return first, nil
+	}
 	if d.Reason == reason.Canceled {
 		return nil, d
 	}
@@ -92,7 +96,9 @@ func (t *Transport) reply(a *attempt) (*http.Response, error) {
 	case a.landing.Err != nil:
 		return nil, a.scrubError(a.landing.Err)
 	}
-	return a.response(a.landing.Status, a.landing.Proto, a.replyHeader(), a.landing.Body, a.scrubError(a.landing.Cut)), nil
+	header := a.replyHeader()
+	a.keepAnswer(header)
+	return a.response(a.landing.Status, a.landing.Proto, header, a.landing.Body, a.scrubError(a.landing.Cut)), nil
 }
 
 // refuse answers d, as an error where the caller wants one.

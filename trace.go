@@ -36,7 +36,7 @@ type trace struct {
 	Path    string            `json:"path,omitempty"`
 	IDs     map[string]string `json:"ids,omitempty"`
 	Params  []vendors.Param   `json:"params,omitempty"` // those that the row's Trace names, and the headers that redirect
-	Header  http.Header       `json:"header,omitempty"` // those that the vendor gets
+	Header  http.Header       `json:"header,omitempty"` // those that the vendor gets copied, whose money moves among them
 	Sent    time.Time         `json:"sent,omitzero"`
 	Booked  []cost.Line       `json:"booked,omitempty"` // in the vendor's currency
 	Objects []string          `json:"objects,omitempty"`
@@ -59,7 +59,7 @@ func (a *attempt) trace() trace {
 	sent.Params = withSend(a.call.Params, a.bound.Send)
 	t.Params = sent.Listed(slices.Concat(row.Trace, a.vendor.RedirectHeaders))
 	t.Header = http.Header{}
-	for _, name := range slices.Concat(a.vendor.Headers, a.vendor.RedirectHeaders) { // a look goes to the same account
+	for _, name := range slices.Concat(a.vendor.Headers, a.vendor.RedirectHeaders) { // without the latter it is another account's
 		if values := a.call.Header[name]; len(values) > 0 {
 			t.Header[name] = values
 		}
@@ -123,15 +123,11 @@ func (a *attempt) seal(reservation string, t trace) string {
 // seal seals t for this reservation under the credential p, which ref names.
 func (t trace) seal(p vendors.Placement, tenant, reservation, ref string, live bool) string {
 	text, _ := json.Marshal(t) // strings, times and whole numbers: it cannot fail
-	box := boxOf(p)
-	nonce := make([]byte, box.NonceSize(), box.NonceSize()+len(text)+box.Overhead())
-	_, _ = rand.Read(nonce) // never fails: the program ends instead
-	sealed := box.Seal(nonce, nonce, text, []byte(digest(tenant, reservation)))
 	mode := testBox
 	if live {
 		mode = liveBox
 	}
-	return mode + " " + base64.RawStdEncoding.EncodeToString(sealed) + " " + ref
+	return mode + " " + base64.RawStdEncoding.EncodeToString(sealText(p, text, tenant, reservation)) + " " + ref
 }
 
 // labelOf reads what a sealed trace says in the clear: whose credential opens it. Nothing but a fetch and an attempt to
@@ -140,7 +136,7 @@ func labelOf(memo string) (ref string, live bool, err error) {
 	mode, rest, _ := strings.Cut(memo, " ")
 	_, ref, found := strings.Cut(rest, " ")
 	if !found || mode != liveBox && mode != testBox {
-		return "", false, errors.New("nothing was kept of the call")
+		return "", false, errNotKept
 	}
 	return ref, mode == liveBox, nil
 }
@@ -148,18 +144,42 @@ func labelOf(memo string) (ref string, live bool, err error) {
 // openTrace opens the trace that was sealed for this reservation under the credential p.
 func openTrace(p vendors.Placement, tenant, reservation, memo string) (t trace, err error) {
 	_, rest, _ := strings.Cut(memo, " ")
-	text, _, _ := strings.Cut(rest, " ")
-	sealed, err := base64.RawStdEncoding.DecodeString(text)
-	box := boxOf(p)
-	if err != nil || len(sealed) < box.NonceSize() {
-		return t, errors.New("nothing was kept of the call")
-	}
-	nonce, sealed := sealed[:box.NonceSize()], sealed[box.NonceSize():]
-	plain, err := box.Open(nil, nonce, sealed, []byte(digest(tenant, reservation)))
+	box, _, _ := strings.Cut(rest, " ")
+	sealed, err := base64.RawStdEncoding.DecodeString(box)
 	if err != nil {
-		return t, errors.New("what was kept of the call was sealed under another credential, or was changed")
+		return t, errNotKept
 	}
-	return t, json.Unmarshal(plain, &t)
+	text, err := openText(p, sealed, tenant, reservation)
+	if err != nil {
+		return t, err
+	}
+	return t, json.Unmarshal(text, &t)
+}
+
+var (
+	errNotKept = errors.New("nothing was kept of the call")
+	errSealed  = errors.New("what was kept of the call was sealed under another credential, or was changed")
+)
+
+// sealText encrypts text so that it opens under the credential p, in the tenant and under the name that it is kept by,
+// and nowhere else.
+func sealText(p vendors.Placement, text []byte, tenant, name string) []byte {
+	box := boxOf(p)
+	nonce := make([]byte, box.NonceSize(), box.NonceSize()+len(text)+box.Overhead())
+	_, _ = rand.Read(nonce) // never fails: the program ends instead
+	return box.Seal(nonce, nonce, text, []byte(digest(tenant, name)))
+}
+
+func openText(p vendors.Placement, sealed []byte, tenant, name string) ([]byte, error) {
+	box := boxOf(p)
+	if len(sealed) < box.NonceSize() {
+		return nil, errNotKept
+	}
+	text, err := box.Open(nil, sealed[:box.NonceSize()], sealed[box.NonceSize():], []byte(digest(tenant, name)))
+	if err != nil {
+		return nil, errSealed
+	}
+	return text, nil
 }
 
 // boxOf seals with the credential, which never leaves this process but to the vendor.

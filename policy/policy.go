@@ -37,13 +37,21 @@ type Policy struct {
 type Repeat struct {
 	Limit  Amount      `json:"limit"`  // how many are admitted: Calls(3), at most 1000
 	Window cost.Window `json:"window"` // in any span of this length: cost.Rolling
+
+	// Answer gives a repetition the answer that the first call got, where that is known and is not longer than about 48
+	// KiB, in place of the refusal. It needs a limit of one call.
+	Answer bool `json:"answer,omitempty"`
 }
 
+// Once is a repeat rule for agents that have no idempotency keys of their own: the same call goes to the vendor once in any
+// span of length d, and who makes it again gets the first one's answer.
+func Once(d time.Duration) Repeat { return Repeat{Calls(1), cost.Rolling(d), true} }
+
 // Times is a repeat rule: at most n of the same call in any span of length d, which is whole seconds.
-func Times(n int64, d time.Duration) Repeat { return Repeat{Calls(n), cost.Rolling(d)} }
+func Times(n int64, d time.Duration) Repeat { return Repeat{Limit: Calls(n), Window: cost.Rolling(d)} }
 
 // IsZero reports whether r is unset.
-func (r Repeat) IsZero() bool { return r.Limit.IsZero() && r.Window == "" }
+func (r Repeat) IsZero() bool { return r.Limit.IsZero() && r.Window == "" && !r.Answer }
 
 // A Rule allows the operations that its pattern names, within its limits. A call is allowed when one rule
 // allows all of it; rules do not add up.

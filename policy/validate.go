@@ -288,6 +288,9 @@ func (r Repeat) check(f *faults, path string) {
 	case r.Limit.Value < 1 || r.Limit.Value > mostRepeats:
 		f.addf(path+".limit", "%q is not between 1 and %d calls", r.Limit, mostRepeats)
 	}
+	if r.Answer && r.Limit.Value > 1 {
+		f.addf(path+".answer", "goes with a limit of \"1 calls\", and not of %q: which answer would it be?", r.Limit)
+	}
 	if r.Window.Rolls() == 0 {
 		f.addf(path+".window", "%q is not a rolling span such as \"rolling 10m\"", string(r.Window))
 	}
