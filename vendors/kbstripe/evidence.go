@@ -67,7 +67,7 @@ func (e evidence) reconcile(row vendors.Operation) func(*vendors.Case) (vendors.
 		t := &teller{Case: c, row: row, e: e}
 		switch {
 		case c.Doubt && free(c.Bound):
-			return costsNothing, nil
+			return costsNothing(c), nil
 		case e.find != nil:
 			return e.find(t), nil
 		}
@@ -78,13 +78,26 @@ func (e evidence) reconcile(row vendors.Operation) func(*vendors.Case) (vendors.
 // reconcileFree is the Reconcile of a row whose calls nothing at Stripe shows.
 func reconcileFree(c *vendors.Case) (vendors.Finding, error) {
 	if c.Doubt && free(c.Bound) {
-		return costsNothing, nil
+		return costsNothing(c), nil
 	}
 	return vendors.Finding{Why: "Stripe keeps nothing by which this call can be told from another"}, nil
 }
 
 // costsNothing is the end of a call that costs the same whether it was executed or not.
-var costsNothing = vendors.Finding{Outcome: vendors.Executed, Why: "the call costs nothing, whether it was executed or not"}
+func costsNothing(c *vendors.Case) vendors.Finding {
+	return vendors.Finding{
+		Outcome: vendors.Executed, Cost: vendors.Settlement{Actual: nothing(c.Bound)},
+		Why: "the call costs nothing, whether it was executed or not",
+	}
+}
+
+// nothing says that a call that could have cost something has cost none of it.
+func nothing(b vendors.Bound) []cost.Line {
+	if len(b.Lines) == 0 {
+		return nil
+	}
+	return []cost.Line{{Meter: b.Lines[0].Meter, Currency: b.Lines[0].Currency}}
+}
 
 func free(b vendors.Bound) bool {
 	return b.Kind != vendors.Unknown && b.Object == "" && sum(b.Lines) == 0
@@ -193,15 +206,15 @@ func (t *teller) costs(r *vendors.Reply, status string) vendors.Finding {
 }
 
 // final are the statuses after which nothing happens, or what happens comes within evidence.comesBack.
-var final = []string{"", "succeeded", "paid", "posted", "complete", "active", "lost"}
+var final = []string{"", "succeeded", "paid", "posted", "complete", "active", "lost", "closed", "reversed", "expired"}
 
 // found is the finding of a cost. What holds nothing any more, and is too old to come back, is final.
 func (t *teller) found(s vendors.Settlement, status string) vendors.Finding {
 	if sum(s.Held) == 0 && slices.Contains(final, status) && t.Now.Sub(t.Sent) >= t.e.comesBack {
 		s.Again = 0
 	}
-	if len(s.Actual)+len(s.Held) == 0 && len(t.Bound.Lines) > 0 { // that it was nothing has to be said
-		s.Actual = []cost.Line{{Meter: t.Bound.Lines[0].Meter, Currency: t.Bound.Lines[0].Currency}}
+	if len(s.Actual)+len(s.Held) == 0 {
+		s.Actual = nothing(t.Bound)
 	}
 	if sum(s.Held) > 0 || s.Again > 0 {
 		s.Again = max(s.Again, soon)

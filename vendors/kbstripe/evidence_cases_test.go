@@ -763,4 +763,17 @@ var evidence = []told{
 	{name: "v2 inbound, later", call: "POST /v2/money_management/inbound_transfers {\"amount\":{\"value\":5000,\"currency\":\"usd\"}}", bound: "exact charge 50.00 USD", pending: "charge 50.00 USD", objects: "ibt_1", want: "pending charge 50.00 USD again 168h", looks: []looked{
 		{"v2.money_management.inbound_transfers.retrieve /v2/money_management/inbound_transfers/ibt_1", `{"id":"ibt_1","object":"v2.money_management.inbound_transfer","amount":{"value":5000,"currency":"usd"},"transfer_history":[{"type":"bank_debit_processing","created":"2026-11-23T12:00:00Z"}],"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 	}},
+	{name: "v2 inbound, bank_debit_failed", call: "POST /v2/money_management/inbound_transfers {\"amount\":{\"value\":5000,\"currency\":\"usd\"}}", bound: "exact charge 50.00 USD", pending: "charge 50.00 USD", objects: "ibt_1", want: "executed", looks: []looked{
+		{"v2.money_management.inbound_transfers.retrieve /v2/money_management/inbound_transfers/ibt_1", `{"id":"ibt_1","object":"v2.money_management.inbound_transfer","amount":{"value":5000,"currency":"usd"},"transfer_history":[{"type":"bank_debit_failed","created":"2026-11-23T12:00:00Z"}],"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "v2 inbound, bank_debit_returned", call: "POST /v2/money_management/inbound_transfers {\"amount\":{\"value\":5000,\"currency\":\"usd\"}}", bound: "exact charge 50.00 USD", pending: "charge 50.00 USD", objects: "ibt_1", want: "executed", looks: []looked{
+		{"v2.money_management.inbound_transfers.retrieve /v2/money_management/inbound_transfers/ibt_1", `{"id":"ibt_1","object":"v2.money_management.inbound_transfer","amount":{"value":5000,"currency":"usd"},"transfer_history":[{"type":"bank_debit_returned","created":"2026-11-23T12:00:00Z"}],"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "v2 inbound, done for good", call: "POST /v2/money_management/inbound_transfers {\"amount\":{\"value\":5000,\"currency\":\"usd\"}}", bound: "exact charge 50.00 USD", pending: "charge 50.00 USD", objects: "ibt_1", age: 15 * day, want: "executed charge 50.00 USD", looks: []looked{
+		{"v2.money_management.inbound_transfers.retrieve /v2/money_management/inbound_transfers/ibt_1", `{"id":"ibt_1","object":"v2.money_management.inbound_transfer","amount":{"value":5000,"currency":"usd"},"transfer_history":[{"type":"bank_debit_succeeded","created":"2026-11-23T12:00:00Z"}],"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "end with an invoice of nothing", call: "DELETE /v1/subscriptions/sub_1", bound: "most charge 0.00 USD", want: "executed"},
+	{name: "authorization closed", call: "POST /v1/issuing/authorizations/iauth_1/approve", bound: "most outflow 50.00 USD", pending: "outflow 50.00 USD", age: 9 * day, want: "executed outflow 50.00 USD", looks: []looked{
+		{"issuing.authorizations.retrieve /v1/issuing/authorizations/iauth_1", `{"id":"iauth_1","object":"issuing.authorization","amount":5000,"currency":"usd","approved":true,"status":"closed","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
 }

@@ -2,6 +2,7 @@ package kbstripe
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -135,7 +136,7 @@ func evidences() map[string]evidence {
 
 		"stripe.v2.money_management.outbound_payments.create": {shelf: outboundV2, comesBack: payoutReturns},
 		"stripe.v2.money_management.outbound_payments.cancel": {shelf: outboundV2, own: pathID, tells: over("canceled"), settle: ended},
-		"stripe.v2.money_management.inbound_transfers.create": {shelf: inboundV2, comesBack: 7 * day},
+		"stripe.v2.money_management.inbound_transfers.create": {shelf: inboundV2, settle: settleSeenInbound, comesBack: payoutReturns},
 	}
 	return all
 }
@@ -232,6 +233,24 @@ func settleSeenIntent(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendo
 		held = max(held, reserved(b, in.currency))
 	}
 	return settled(s, b, cost.Charge, in.of(in.received), in.of(held))
+}
+
+// settleSeenInbound is settleV2Inbound of a debit whose history may have ended: one that failed, or was returned, has
+// taken nothing.
+func settleSeenInbound(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+	s, err := settleV2Inbound(c, b, r)
+	tree, _ := vendors.DecodeJSON(r.Body)
+	v, _ := vendors.Member(tree, "transfer_history")
+	history, ok := v.([]any)
+	if err == nil && !ok {
+		err = errors.New("kbstripe: the reply's transfer_history is not a list")
+	}
+	for _, v := range history {
+		if what := (&reader{tree: v}).maybe("type"); what == "bank_debit_failed" || what == "bank_debit_returned" {
+			s.Actual, s.Again = nil, 0
+		}
+	}
+	return s, err
 }
 
 // findCapture reads the intent. What it has received is the sum of all its captures, so that it tells of one only where
