@@ -2,6 +2,7 @@ package keybrake_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,6 +177,52 @@ func TestALostCaptureIsBookedOnce(t *testing.T) {
 		}
 		b.books(lost+" was lost", 20, map[string]int64{"/confirm": 20}[lost])
 		if spent := b.fake.Spent()["charge"]["USD"]; spent != 20_000_000 {
+			t.Errorf("Stripe has taken %d", spent)
+		}
+	}
+}
+
+// What a subscription charges first is asked of Stripe beforehand, by the preview that the call's API version has, and is
+// all that is reserved. A lost one is found with its first invoice.
+func TestASubscriptionIsPreviewed(t *testing.T) {
+	const form = "customer=cus_1&items[0][price_data][currency]=usd&items[0][price_data][product]=prod_1&items[0][price_data][recurring][interval]=month&items[0][price_data][unit_amount]=1000&items[0][quantity]=2"
+	for version, asked := range map[string]string{
+		"2023-10-16": "GET /v1/invoices/upcoming", "2026-08-26.dahlia": "POST /v1/invoices/create_preview",
+	} {
+		b := newBookkeeper(t)
+		subscribe := func(form string) int {
+			req := request(t, "POST", "https://api.stripe.com/v1/subscriptions", b.key.Token(), "application/x-www-form-urlencoded", form)
+			req.Header.Set("Stripe-Version", version)
+			resp, err := b.Transport(nil).RoundTrip(req)
+			if err != nil {
+				return 0
+			}
+			_ = resp.Body.Close()
+			return resp.StatusCode
+		}
+		if status := subscribe(form); status != 200 {
+			t.Fatalf("%s: status %d\n%s", version, status, b.log)
+		}
+		b.books(version, 20, 0)
+		var calls []string
+		for _, r := range b.fake.Received() {
+			calls = append(calls, r.Method+" "+r.Path)
+			if r.Header.Get("Authorization") != "Bearer "+stripeSecret || r.Header.Get("Stripe-Version") != version {
+				t.Errorf("%s %s came with %v", r.Method, r.Path, r.Header)
+			}
+		}
+		if len(calls) != 2 || calls[0] != asked || calls[1] != "POST /v1/subscriptions" {
+			t.Errorf("%s: %v", version, calls)
+		}
+		if status := subscribe(strings.ReplaceAll(form, "[quantity]=2", "[quantity]=9")); status != 429 {
+			t.Errorf("%s: a subscription of 90 USD with 80 left: status %d", version, status)
+		}
+		b.fake.Misbehave(fakevendor.Fault{Method: "POST", PathContains: "/v1/subscriptions", Kind: fakevendor.DropAfter})
+		subscribe(form)
+		b.books(version+", lost", 20, 20)
+		b.pass(time.Hour)
+		b.books(version+", found", 40, 0)
+		if spent := b.fake.Spent()["charge"]["USD"]; spent != 40_000_000 {
 			t.Errorf("Stripe has taken %d", spent)
 		}
 	}

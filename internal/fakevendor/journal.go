@@ -27,7 +27,8 @@ type Execution struct {
 	// .increment_authorization; charge, charge.update, charge.capture;
 	// refund, refund.update, refund.cancel; transfer, transfer.update,
 	// transfer.reverse; payout, payout.update, payout.cancel, payout.reverse;
-	// topup, topup.update, topup.cancel;
+	// topup, topup.update, topup.cancel; subscription.create, of whose first charge it
+	// is, subscription.cancel;
 	// customer.create, .update, .delete; sms, sms.cancel, sms.delete, sms.redact,
 	// call, call.update, call.delete, call.conclude, which alone is billed;
 	// email, email.update, email.cancel. What [Server.Conclude] does is

@@ -80,6 +80,17 @@ func listBelow(kind, member string) stripeHandler {
 	}
 }
 
+// listSubscriptions leaves out what is canceled unless it is asked for by its status, or for all.
+func listSubscriptions(v *stripe, c *stripeCall) (object, *stripeError) {
+	switch c.form.str("status") {
+	case "all":
+		delete(c.form, "status")
+	case "":
+		c.form["status"] = []string{"active"}
+	}
+	return list("subscription", "status", "customer")(v, c)
+}
+
 // list pages by limit, starting_after and ending_before, and filters by the
 // named members and by created, exact or as a range.
 func list(kind string, filters ...string) stripeHandler {

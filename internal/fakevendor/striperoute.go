@@ -65,6 +65,15 @@ var stripeRoutes = []struct {
 	{"POST", "topups/*", update("topup", "topup.update")},
 	{"POST", "topups/*/cancel", (*stripe).cancelTopup},
 
+	{"GET", "subscriptions", listSubscriptions},
+	{"POST", "subscriptions", (*stripe).createSubscription},
+	{"GET", "subscriptions/*", retrieve("subscription")},
+	{"DELETE", "subscriptions/*", (*stripe).cancelSubscription},
+	{"GET", "invoices/upcoming", previewInvoice("subscription_items")},
+	{"POST", "invoices/create_preview", previewInvoice("subscription_details[items]")},
+	{"GET", "invoices", list("invoice", "customer", "subscription", "status")},
+	{"GET", "invoices/*", retrieve("invoice")},
+
 	{"GET", "balance_transactions", list("balance_transaction", "type", "source", "currency")},
 	{"GET", "balance_transactions/*", retrieve("balance_transaction")},
 }
