@@ -11,24 +11,16 @@ func TestSubscription(t *testing.T) {
 	s := start(t)
 	sc := stripeOf(s, stripeKey)
 	currency, product, unit := stripe.String("usd"), stripe.String("prod_1"), stripe.Int64(1000)
-	preview, err := sc.Invoices.Upcoming(&stripe.InvoiceUpcomingParams{
-		Customer: stripe.String("cus_1"),
-		SubscriptionItems: []*stripe.InvoiceUpcomingSubscriptionItemParams{{
-			PriceData: &stripe.InvoiceUpcomingSubscriptionItemPriceDataParams{Currency: currency, Product: product, UnitAmount: unit},
-			Quantity:  stripe.Int64(2),
-		}},
-	})
+	items := []*stripe.SubscriptionItemsParams{{
+		PriceData: &stripe.SubscriptionItemPriceDataParams{Currency: currency, Product: product, UnitAmount: unit},
+		Quantity:  stripe.Int64(2),
+	}}
+	preview, err := sc.Invoices.Upcoming(&stripe.InvoiceUpcomingParams{Customer: stripe.String("cus_1"), SubscriptionItems: items})
 	if err != nil || preview.AmountDue != 2000 || preview.Customer.ID != "cus_1" {
 		t.Fatalf("%+v, %v", preview, err)
 	}
 	wantExecutions(t, s)
-	params := &stripe.SubscriptionParams{
-		Customer: stripe.String("cus_1"),
-		Items: []*stripe.SubscriptionItemsParams{{
-			PriceData: &stripe.SubscriptionItemPriceDataParams{Currency: currency, Product: product, UnitAmount: unit},
-			Quantity:  stripe.Int64(2),
-		}},
-	}
+	params := &stripe.SubscriptionParams{Customer: stripe.String("cus_1"), Items: items}
 	params.AddExpand("latest_invoice")
 	sub, err := sc.Subscriptions.New(params)
 	if err != nil || sub.Status != "active" || sub.LatestInvoice.AmountPaid != 2000 || sub.LatestInvoice.Status != "paid" {
