@@ -97,6 +97,19 @@ func TestARefusalOfASecondSendProvesNothing(t *testing.T) {
 	}
 }
 
+// A retry is the first attempt's call, marks and all, whatever the process that makes it would write.
+func TestARetryCarriesTheMarksOfTheFirstAttempt(t *testing.T) {
+	o := newOffice(t)
+	o.replies = answering(200)
+	o.orderAs(t, "/orders/cu_1", "n1", "k1")
+	o.Brake = o.another(t, func(c *keybrake.Config) { c.Stamp = false })
+	o.orderAs(t, "/orders/cu_1", "n1", "k1")
+	if len(o.writes) != 2 || o.writes[0] != o.writes[1] || !strings.Contains(o.writes[0], "metadata") {
+		t.Errorf("the vendor got %q, want the same twice", o.writes)
+	}
+	o.want(t, usd20, 0)
+}
+
 func TestAResendOfHoursIsRefused(t *testing.T) {
 	c := newWorld(t, nil).config()
 	c.InsecureResend = 11 * time.Minute

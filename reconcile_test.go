@@ -81,6 +81,12 @@ func officeWith(t *testing.T, change func(*keybrake.Config)) *office {
 				Settle: func(*vendors.Call, vendors.Bound, *vendors.Reply) (vendors.Settlement, error) {
 					return vendors.Settlement{Actual: lines(usd20), Objects: []string{"or_1"}, Again: time.Hour}, nil
 				},
+				Outcome: func(_ *vendors.Call, r *vendors.Reply) vendors.Outcome {
+					if r.Status/100 == 4 {
+						return vendors.NotExecuted
+					}
+					return vendors.ByStatus(nil, r)
+				},
 				Reconcile: func(c *vendors.Case) (vendors.Finding, error) { return o.find(c) },
 				Stamp: func(_ *vendors.Call, run, mark string) ([]vendors.Param, any) {
 					return []vendors.Param{{Name: "metadata[run]", Value: run}, {Name: "metadata[call]", Value: mark}}, nil
