@@ -30,7 +30,7 @@ func (a *attempt) forward() error {
 		defer context.AfterFunc(a.revoked, cancel)()
 	}
 	began := time.Now()
-	a.landing = a.permit.Forward(ctx, a.outgoing())
+	a.landing = a.permit.Forward(ctx, a.outgoing(a.permit.Hold().ID))
 	a.vendorFor += time.Since(began)
 	if a.landing.Rest != nil {
 		closeRest(a.landing)
@@ -64,9 +64,9 @@ func (a *attempt) unreachable(err error) error {
 	return vendors.Refuse(reason.Unsent, "the vendor could not be reached; nothing was sent. Behind a proxy, set Config.Base")
 }
 
-// outgoing is a fresh request of the parts that were read. Form parameters of query and body go out as one
+// outgoing is a fresh request of the parts that were read, for the reservation id. Form parameters of query and body go out as one
 // body, so that the vendor has no second place to read.
-func (a *attempt) outgoing() flight.Outgoing {
+func (a *attempt) outgoing(id string) flight.Outgoing {
 	c := a.call
 	out := flight.Outgoing{Method: c.Method, Host: c.Host, Path: c.Path, Header: c.Header.Clone(), Credential: a.credential}
 	if out.Method == "" {
@@ -74,33 +74,33 @@ func (a *attempt) outgoing() flight.Outgoing {
 	}
 	switch c.Operation.Body {
 	case vendors.None:
-		out.Query = vendors.Encode(a.sent())
+		out.Query = vendors.Encode(a.sent(id))
 	case vendors.Form:
 		out.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		out.Body = []byte(vendors.Encode(a.sent()))
+		out.Body = []byte(vendors.Encode(a.sent(id)))
 	case vendors.JSON:
 		out.Header.Set("Content-Type", "application/json")
-		out.Body = a.markedBody()
+		out.Body = a.markedBody(id)
 	}
 	if a.call.Operation.KeyMemory > 0 {
-		out.Header.Set("Idempotency-Key", a.outgoingKey())
+		out.Header.Set("Idempotency-Key", a.outgoingKey(id))
 	}
 	return out
 }
 
 // outgoingKey is the agent's idempotency key as the vendor gets it. Where the SDK sent none it is the call's own, so that
 // nothing below the brake, a proxy or a connection that is tried again, can have one call executed twice.
-func (a *attempt) outgoingKey() string {
+func (a *attempt) outgoingKey(id string) string {
 	if a.protected() {
 		return a.idempotency()
 	}
-	return digest("call", a.permit.Hold().ID)
+	return digest("call", id)
 }
 
 // sent are the parameters that go out: the caller's, less those that are headers, and with those that the bound
 // and the marks set in their place.
-func (a *attempt) sent() []vendors.Param {
-	marks, _ := a.marks(a.permit.Hold().ID)
+func (a *attempt) sent(id string) []vendors.Param {
+	marks, _ := a.marks(id)
 	return slices.DeleteFunc(withSend(withSend(a.call.Params, a.bound.Send), marks), func(p vendors.Param) bool {
 		return slices.Contains(a.vendor.RedirectHeaders, p.Name)
 	})
@@ -124,8 +124,8 @@ func (a *attempt) marks(id string) (send []vendors.Param, body any) {
 }
 
 // markedBody is the caller's JSON, or the same with the marks in it.
-func (a *attempt) markedBody() []byte {
-	_, body := a.marks(a.permit.Hold().ID)
+func (a *attempt) markedBody(id string) []byte {
+	_, body := a.marks(id)
 	if body == nil {
 		return a.body
 	}

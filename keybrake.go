@@ -54,6 +54,13 @@ type Config struct {
 	// became of a call in doubt can be found out (see [Reconciler]). Agents cannot set or change these names.
 	Stamp bool
 
+	// InsecureResend lets a [Reconciler] send a call in doubt again, under the idempotency key that it was sent under, until
+	// so long after it was sent; at most ten minutes. The vendor then answers as it did to the first, which tells at once
+	// what became of it. But a call that has never arrived is executed then, though nobody may want it any more: that is
+	// insecure. It needs a key of the agent's that the vendor honours, and keeps the whole call, of up to 4 KiB and sealed,
+	// with its reservation. Zero: calls are never sent again.
+	InsecureResend time.Duration
+
 	Log *slog.Logger // what goes wrong after a call can no longer be refused. Default: [slog.Default]
 
 	CallTimeout   time.Duration // how long the vendor may take for one call, body included. Default: 80 s
@@ -137,6 +144,7 @@ func (c Config) missing() error {
 		}
 	}
 	need(min(c.CallTimeout, c.LedgerTimeout, c.AuditTimeout, c.MaxTTL) >= 0 && min(c.MaxBody, c.MaxReply) >= 0, "a timeout or size in Config is negative")
+	need(c.InsecureResend >= 0 && c.InsecureResend <= 10*time.Minute, "Config.InsecureResend is above ten minutes or negative; what was meant then may not be meant any more")
 	need(max(c.MaxBody, c.MaxReply) <= 1<<30, "Config.MaxBody or MaxReply is above 1 GiB; it is held in memory")
 	return errors.Join(errs...)
 }

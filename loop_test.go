@@ -2,6 +2,7 @@ package keybrake_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -234,7 +235,9 @@ func once() policy.Policy {
 // refundAs makes a refund over plain HTTP and returns the answer.
 func refundAs(t *testing.T, w *world, token, form string) (*http.Response, string) {
 	t.Helper()
-	resp, err := w.Transport(nil).RoundTrip(request(t, "POST", refundsURL, token, formType, form))
+	req := request(t, "POST", refundsURL, token, formType, form)
+	req.Header.Set("Idempotency-Key", rand.Text()) // of an SDK that makes one for every call
+	resp, err := w.Transport(nil).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,6 +307,16 @@ func TestARepeatedCallWithoutAnAnswerIsRefused(t *testing.T) {
 				t.Errorf("the vendor got %d requests, want those of one refund", n)
 			}
 		})
+	}
+}
+
+func TestAnAnswerIsKeptForARuleOnly(t *testing.T) {
+	k := &keeping{Ledger: memory.New()}
+	w := newWorld(t, func(c *keybrake.Config) { c.Ledger = k })
+	w.fake.SeedCharge("ch_1", 5000, "usd")
+	refundAs(t, w, w.issue(t, "run_1", repeating()).Token(), "charge=ch_1&amount=100")
+	if len(k.kept) > 0 {
+		t.Errorf("the ledger keeps %d answers that nobody asked for", len(k.kept))
 	}
 }
 

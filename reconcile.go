@@ -254,6 +254,9 @@ func (p *pass) age(it *item) time.Duration { return p.c.Now().Sub(it.kept.Sent) 
 // looked for once more.
 func (p *pass) handle(it *item) (missing bool) {
 	f, err := p.investigate(it)
+	if err == nil && f.Outcome == vendors.OutcomeUnknown && it.hold.Phase == ledger.Doubt && it.kept.Again != nil && p.age(it) <= p.b.cfg.InsecureResend {
+		f, err = p.sendAgain(it)
+	}
 	switch {
 	case err != nil:
 		p.failed("%s: %w", it.hold.ID, err)
@@ -314,6 +317,14 @@ func (p *pass) investigate(it *item) (f vendors.Finding, err error) {
 		c.Seen = append(c.Seen, reply)
 	}
 	return vendors.Finding{Why: fmt.Sprintf("%d looks did not come to the end of the vendor's list", vendors.MostLooks)}, nil
+}
+
+// sendAgain sends the call once more, where the brake's owner wants that.
+func (p *pass) sendAgain(it *item) (vendors.Finding, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.b.cfg.CallTimeout)
+	defer cancel()
+	f, err := p.b.sendAgain(ctx, it)
+	return sound(f, vendors.Bound{Kind: it.kept.Kind, Lines: it.kept.Lines}), err
 }
 
 // turn waits until the account may be looked at again.

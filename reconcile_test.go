@@ -39,6 +39,7 @@ type office struct {
 	accounts []string                                    // whose each look was at
 	writes   []string                                    // the body of each
 	down     bool
+	keys     []string // under which each write came
 }
 
 // A shiftedClock is ahead by what a test says.
@@ -53,7 +54,11 @@ func lines(amount int64) []cost.Line {
 	return []cost.Line{{Meter: cost.Charge, Currency: "USD", Amount: amount}}
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T) *office { return officeWith(t, nil) }
+
+// officeWith is an office whose brake is made with what change says.
+func officeWith(t *testing.T, change func(*keybrake.Config)) *office {
+	t.Helper()
 	o := &office{clock: &shiftedClock{}, secret: "acme_secret_0123456789"}
 	o.find = func(*vendors.Case) (vendors.Finding, error) { return vendors.Finding{}, nil }
 	o.replies = func(*http.Request) (*http.Response, error) { return nil, errors.New("cut") }
@@ -68,13 +73,19 @@ func newOffice(t *testing.T) *office {
 		Refuse: kbresend.New(nil).Refuse,
 		Operations: []vendors.Operation{
 			{
-				Name: "acme.orders.create", Method: "POST", Host: "api.acme.test", Path: "/orders/{customer}", Class: vendors.Charge, Body: vendors.Form,
+				Name: "acme.orders.create", Method: "POST", Host: "api.acme.test", Path: "/orders/{customer}", Class: vendors.Charge, Body: vendors.Form, KeyMemory: time.Hour,
 				Params: vendors.Schema{Plain: []string{"amount", "note"}}, Trace: []string{"note"},
 				Bound: func(*vendors.Call, *vendors.Reply) (vendors.Bound, error) {
 					return vendors.Bound{Kind: vendors.Exact, Lines: lines(usd20)}, nil
 				},
 				Settle: func(*vendors.Call, vendors.Bound, *vendors.Reply) (vendors.Settlement, error) {
 					return vendors.Settlement{Actual: lines(usd20), Objects: []string{"or_1"}, Again: time.Hour}, nil
+				},
+				Outcome: func(_ *vendors.Call, r *vendors.Reply) vendors.Outcome {
+					if r.Status/100 == 4 {
+						return vendors.NotExecuted
+					}
+					return vendors.ByStatus(nil, r)
 				},
 				Reconcile: func(c *vendors.Case) (vendors.Finding, error) { return o.find(c) },
 				Stamp: func(_ *vendors.Call, run, mark string) ([]vendors.Param, any) {
@@ -105,6 +116,9 @@ func newOffice(t *testing.T) *office {
 		c.Vendors = []vendors.Vendor{vendor, kbresend.New(nil)}
 		c.Credentials = changing{func() map[string]string { return map[string]string{"acme": o.secret, "resend": resendSecret} }}
 		c.Base = roundTripper(o.answer)
+		if change != nil {
+			change(c)
+		}
 		o.conf = *c
 	})
 	o.ledger = books
@@ -146,7 +160,7 @@ func (o *office) answer(r *http.Request) (*http.Response, error) {
 	defer o.mu.Unlock()
 	if r.Method != http.MethodGet {
 		body, _ := io.ReadAll(r.Body)
-		o.writes = append(o.writes, string(body))
+		o.writes, o.keys = append(o.writes, string(body)), append(o.keys, r.Header.Get("Idempotency-Key"))
 		return o.replies(r)
 	}
 	if r.Header.Get("Authorization") != "Bearer "+o.secret || o.down {
@@ -164,9 +178,15 @@ func (o *office) looked() []string {
 }
 
 // order makes the paid call. Its outcome is not known unless the office replies.
-func (o *office) order(t *testing.T, path string) {
+func (o *office) order(t *testing.T, path string) { o.orderAs(t, path, "n1", "") }
+
+// orderAs is order with a note, and an idempotency key if that is not empty.
+func (o *office) orderAs(t *testing.T, path, note, key string) {
 	t.Helper()
-	req := request(t, "POST", "https://api.acme.test"+path, o.key.Token(), "application/x-www-form-urlencoded", "note=n1")
+	req := request(t, "POST", "https://api.acme.test"+path, o.key.Token(), "application/x-www-form-urlencoded", "note="+note)
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	req.Header.Set("Acme-Version", "7")
 	req.Header.Set("Acme-Account", "connected")
 	resp, err := o.Transport(nil).RoundTrip(req)

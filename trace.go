@@ -41,6 +41,7 @@ type trace struct {
 	Booked  []cost.Line       `json:"booked,omitempty"` // in the vendor's currency
 	Objects []string          `json:"objects,omitempty"`
 	Due     time.Time         `json:"due,omitzero"` // when to look again
+	Again   *sending          `json:"again,omitempty"`
 }
 
 // trace is what to keep of a, as far as it has come.
@@ -58,6 +59,7 @@ func (a *attempt) trace() trace {
 	sent := *a.call
 	sent.Params = withSend(a.call.Params, a.bound.Send)
 	t.Params = sent.Listed(slices.Concat(row.Trace, a.vendor.RedirectHeaders))
+	t.Again = a.sending()
 	t.Header = http.Header{}
 	for _, name := range slices.Concat(a.vendor.Headers, a.vendor.RedirectHeaders) { // without the latter it is another account's
 		if values := a.call.Header[name]; len(values) > 0 {
@@ -77,6 +79,7 @@ func (a *attempt) reconcilable() string {
 
 // with is t with what a reply or the vendor's records have said since: c, which cost booked in the vendor's currency.
 func (t trace) with(c vendors.Settlement, booked []cost.Line, now time.Time) trace {
+	t.Again = nil // it is known to have been executed
 	t.Booked, t.Objects, t.Due = booked, slices.Clone(t.Objects), time.Time{}
 	for _, id := range append(slices.Clone(c.Objects), c.Object) { // the one that still holds money among them
 		if id != "" && !slices.Contains(t.Objects, id) {
