@@ -61,7 +61,7 @@ func (c *checker) expr(path string, e *expr) {
 		}
 	}
 	if set(e.Lookup != nil) {
-		if c.seen {
+		if c.seen && !c.later {
 			c.fail(path+".lookup", "beside a look, write the price as a number: what has no row could not be told from what has when the reply comes")
 		}
 		if _, ok := c.file.Tables[e.Lookup.Table]; !ok {

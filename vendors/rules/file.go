@@ -86,6 +86,7 @@ type operation struct {
 	People    []source    `json:"recipients"`
 	Outcome   *outcome    `json:"outcome"`
 	Settle    *settle     `json:"settle"` // default: what was reserved
+	Reconcile *reconcile  `json:"reconcile"`
 }
 
 // A condition holds when there is a value at From that OtherThan does not list.
@@ -121,6 +122,8 @@ type settle struct {
 	Lines   []line      `json:"lines"`
 	Objects []source    `json:"objects"`
 	Stream  *stream     `json:"stream"`
+
+	AgainMinutes int `json:"again_minutes"` // the reply's numbers are not final: when to look again
 }
 
 // A stream says how a reply of server-sent events is read, as a list of what its events hold: reply: "[*].usage.total".
@@ -168,6 +171,7 @@ type checker struct {
 	faults []*document.Fault
 	reply  bool // a reply may be read here
 	seen   bool // what a look has read may be read here
+	later  bool // of the call itself nothing is kept here but the ids in its path
 	op     *operation
 }
 
@@ -308,6 +312,12 @@ func (c *checker) operation(path string, op *operation) {
 	if op.Settle != nil {
 		c.settle(path+".settle", op.Settle)
 	}
+	if op.Reconcile != nil {
+		c.reconcile(path+".reconcile", op.Reconcile)
+		if !class.Paid() {
+			c.fail(path+".reconcile", "class %q never costs", op.Class)
+		}
+	}
 }
 
 var encodings = map[string]vendors.Encoding{"": vendors.None, "none": vendors.None, "form": vendors.Form, "json": vendors.JSON}
@@ -386,6 +396,12 @@ func (c *checker) settle(path string, s *settle) {
 			c.fail(path+".has", "%w", err)
 		}
 	}
+	if s.AgainMinutes < 0 || s.AgainMinutes > 7*24*60 {
+		c.fail(path+".again_minutes", "it is 1 to 10080, which is a week")
+	}
+	if s.AgainMinutes != 0 && c.op.Reconcile == nil {
+		c.fail(path+".again_minutes", "there is no reconcile to look by")
+	}
 	if s.Held != nil {
 		c.held(path+".held", s.Held)
 		if s.Stream != nil || len(s.BoundIf) > 0 {
@@ -407,7 +423,7 @@ func (c *checker) settle(path string, s *settle) {
 // settled are lines that take the place of the bound's.
 func (c *checker) settled(path string, lines []line) {
 	c.lines(path, lines)
-	if c.op.Settle.Held != nil {
+	if !c.later && c.op.Settle.Held != nil {
 		lines = slices.Concat(lines, c.op.Settle.Held.Lines)
 	}
 	if len(lines) == 0 {

@@ -71,13 +71,6 @@ func (f *file) lane(name string) (lane, bool) {
 	return lane{m[1], m[2], m[3]}, true
 }
 
-func (f *file) looksAt(op *operation) (at lane) {
-	if op.Look != nil {
-		at, _ = f.lane(op.Look.Operation) // the file was checked
-	}
-	return at
-}
-
 // recalls checks what connects the operation with others.
 func (c *checker) recalls(path string) {
 	op := c.op

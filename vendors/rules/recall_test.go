@@ -59,7 +59,9 @@ func TestLook(t *testing.T) {
 		t.Fatalf("%+v, %v", b, err)
 	}
 	const order = `{"id":"or_7","currency":"usd","items":[{"price":1200},{"price":34}]}`
-	reply := func(status int, body string) *vendors.Reply { return &vendors.Reply{Status: status, Body: []byte(body)} }
+	reply := func(status int, body string) *vendors.Reply {
+		return &vendors.Reply{Status: status, Body: []byte(body)}
+	}
 	b, err = c.Operation.Bound(c, reply(200, order))
 	if err != nil || b.Kind != vendors.Exact || fmt.Sprint(b.Lines) != "[12.34 USD]" || b.Probe != nil {
 		t.Errorf("%+v, %v", b, err)

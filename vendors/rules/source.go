@@ -50,6 +50,8 @@ func (c *checker) source(path string, s *source) {
 	switch {
 	case (s.Reply != "" || s.ReplyHeader != "") && !c.reply:
 		c.fail(path, "there is no reply yet when this is asked")
+	case c.later && s.Seen == "" && s.Const == "" && s.ID == "":
+		c.fail(path, "this is asked when the call is long over: read what is seen, an id of the path, or a const")
 	case s.Seen != "" && !c.seen:
 		c.fail(path+".seen", "only the bound of an operation with a look reads what was seen")
 	case s.ID != "" && !strings.Contains(c.op.Path, "{"+s.ID+"}") && !strings.Contains(c.op.Path, "{"+s.ID+":"):

@@ -30,7 +30,7 @@ func (f *file) vendor(tables Tables) vendors.Vendor {
 	}
 	for _, host := range f.Hosts {
 		for i := range f.Operations {
-			v.Operations = append(v.Operations, f.Operations[i].row(host, pricer{&f.Operations[i], tables, f.looksAt(&f.Operations[i])}))
+			v.Operations = append(v.Operations, f.Operations[i].row(host, f.pricer(i, tables)))
 		}
 	}
 	return v
@@ -128,6 +128,9 @@ func (op *operation) row(host string, p pricer) vendors.Operation {
 		if op.Settle != nil {
 			row.Settle = p.settle
 		}
+		if op.Reconcile != nil {
+			row.Reconcile = p.reconcile
+		}
 	}
 	if row.Class == vendors.Release && op.Object != nil && op.Deny == "" {
 		row.Bound, row.Settle = p.release, p.released
@@ -140,6 +143,18 @@ type pricer struct {
 	op     *operation
 	tables Tables
 	at     lane // of its look
+	after  lane // of its reconcile
+}
+
+func (f *file) pricer(i int, tables Tables) pricer {
+	p := pricer{op: &f.Operations[i], tables: tables}
+	if p.op.Look != nil {
+		p.at, _ = f.lane(p.op.Look.Operation) // the file was checked, here and below
+	}
+	if p.op.Reconcile != nil {
+		p.after, _ = f.lane(p.op.Reconcile.Operation)
+	}
+	return p
 }
 
 // bound refuses what it cannot read. What has no price, or is named as what has none, is unknown.
@@ -288,7 +303,15 @@ func (o *outcome) judge(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 
 // settle reads what the call did cost. Where the bound was not known, what was reserved is the rule's ceiling, and the
 // reply's numbers are not all that it costs: the ceiling is booked.
-func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s vendors.Settlement, err error) {
+func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+	s, err := p.settled(c, b, r)
+	if err == nil {
+		s.Again = p.op.Settle.again()
+	}
+	return s, err
+}
+
+func (p pricer) settled(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s vendors.Settlement, err error) {
 	asked := input{call: c}
 	atBound, err := p.unknown(asked)
 	if err != nil {
