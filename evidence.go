@@ -134,7 +134,12 @@ func (b *Brake) reconciled(ctx context.Context, it *item, f vendors.Finding, now
 	if f.Outcome == vendors.NotExecuted {
 		found.Actual, found.Held = nil, nil
 	}
-	if err := b.checkActual(h, append(slices.Clone(found.Actual), found.Held...)); err != nil {
+	// As at a settle: a count that no budget counts is lost, and money is not.
+	_, strays, err := ledger.Amounts(h.Entries, append(slices.Clone(found.Actual), found.Held...))
+	if err == nil && len(strays) > 0 {
+		err = fmt.Errorf("no budget of the call counts %v", strays)
+	}
+	if err != nil {
 		return f.Why + ": " + err.Error(), nil
 	}
 	r := it.record(cmp.Or(f.Why, "the vendor's records tell"))

@@ -73,7 +73,7 @@ type Entry struct {
 var table = []Entry{
 	{KeyMissing, 401, "no vault key in the request; give the SDK the token of a key that the brake issued"},
 	{KeyMalformed, 401, "the credential is not a vault key, or is damaged; issue a new one"},
-	{KeyAmbiguous, 401, "the request carries more than one credential; send exactly one Authorization header"},
+	{KeyAmbiguous, 401, "the request carries more than one credential, or a vault key where it would go out; send it once, where the SDK sends the vendor's key"},
 	{KeyReal, 401, "the request carries a real vendor credential; agents hold vault keys only, rotate the credential"},
 	{KeyUntrusted, 401, "the vault key was not signed by an issuer that this brake trusts"},
 	{KeyNotYet, 401, "the vault key is not valid yet; check not-before and the clock"},

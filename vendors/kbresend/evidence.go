@@ -366,12 +366,12 @@ func outcomeOf(c *vendors.Case, mails []record) vendors.Finding {
 			return vendors.Finding{Why: "Resend shows a state of the mail that is not known"}
 		}
 	}
-	n := units(paid)
+	n := units(c.Bound.Lines)
 	switch {
-	case all != n: // what was canceled is not known in full
+	case all < units(paid) || all > n: // what was canceled is not known in full; what was found canceled before is not in paid
 		f.Why = "Resend shows other recipients than were booked, or not all mails of a batch; it is booked as they all were sent"
 	case canceled > 0:
-		f.Cost.Actual = part(paid, n-canceled, n)
+		f.Cost.Actual = part(c.Bound.Lines, all-canceled, n)
 	}
 	return f
 }

@@ -313,6 +313,12 @@ func TestScheduledBatchIsCanceledInPart(t *testing.T) {
 	if f.Cost.Again != time.Hour { // when it goes out is in words
 		t.Errorf("again in %v", f.Cost.Again)
 	}
+	c.Booked = f.Cost.Actual
+	v.do(t, "POST", "/emails/"+s.Objects[0]+"/cancel", nil)
+	wantFinding(t, resolve(t, c, v.look(t)), vendors.Executed, "fee 0.00 USD, 0 units", s.Objects...)
+	c.Objects = s.Objects[:1] // of one mail nothing is known
+	c.Booked = s.Actual
+	wantFinding(t, resolve(t, c, v.look(t)), vendors.Executed, "fee 0.0027 USD, 3 units", s.Objects[0])
 }
 
 // Every state that Resend documents, and one that it does not.

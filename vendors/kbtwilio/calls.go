@@ -180,7 +180,7 @@ func (t tariff) apart(c *vendors.Call, b vendors.Bound) []cost.Line {
 	own, err := bound(c, nil)
 	minutes, minutesErr := minutes(c)
 	to, _ := c.Get("To")
-	if err != nil || minutesErr != nil || own.Kind == vendors.Unknown || !e164.MatchString(to) || len(b.Lines) != 1 || !slices.Equal(own.Lines, b.Lines) {
+	if err != nil || minutesErr != nil || !e164.MatchString(to) || len(b.Lines) != 1 || !slices.Equal(own.Lines, b.Lines) {
 		return b.Lines
 	}
 	rate, _ := t.perMinute(to, countryOf(to))

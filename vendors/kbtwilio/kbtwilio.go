@@ -9,12 +9,12 @@
 // reply that was lost named none, and Twilio's objects carry no mark: then one object alone with the same correspondents
 // in the same seconds tells that the call was executed, and it counts as what was reserved. Several are for a person.
 //
-// Everything but [RateCard.Fetch] is a pure function over bytes. The catalogue is every operation that Twilio's Go library has, at its
-// usual host and in each region. Prices are the rate card's: [DefaultRates] knows a few, [RateCard.Fetch]
-// asks Twilio's Pricing API for the account's own, and [RateCard.Fees] holds what that does not say. A call that costs and has no price
-// there, or whose cost does not follow from its request (a message to a conversation, a flow, a call whose TwiML is
-// elsewhere), goes through under a policy's ceiling alone. A telephone number's price is its first month's; Twilio
-// bills the others without another call.
+// Everything but [RateCard.Fetch] is a pure function over bytes. The catalogue is every operation that Twilio's Go
+// library has, at its usual host and in each region. Prices are the rate card's: [DefaultRates] knows a few,
+// [RateCard.Fetch] asks Twilio's Pricing API for the account's own, and [RateCard.Fees] holds what that does not say. A
+// call that costs and has no price there, or whose cost does not follow from its request (a message to a conversation, a
+// flow, a call whose TwiML is elsewhere), goes through under a policy's ceiling alone. A telephone number's price is its
+// first month's; Twilio bills the others without another call.
 package kbtwilio
 
 import (

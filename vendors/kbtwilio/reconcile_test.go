@@ -226,7 +226,7 @@ func TestMessageCostsWhatItsRecordSays(t *testing.T) {
 		"a page that says 200":                      {`200 <html>`, 0, "in_doubt"},
 		"too many requests":                         {`429 {"code": 20429}`, 0, "in_doubt"},
 		"nothing":                                   {`200 `, 0, "in_doubt"},
-		"a name that stands twice":                  {`{"sid": "` + sms + `", "sid": "` + sms + `"}`, 0, "in_doubt"},
+		"a name that stands twice":                  {strings.Replace(message(""), "{", `{"price": "-0.5", `, 1), 0, "in_doubt"},
 		"an error that looks like a message":        {`500 ` + message(""), 0, "in_doubt"},
 		"an empty object under the status of a hit": {`{}`, 0, "in_doubt"},
 	} {

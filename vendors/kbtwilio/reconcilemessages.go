@@ -80,7 +80,7 @@ func (t tariff) messageCost(c *vendors.Case, r record) vendors.Finding {
 		return executed(m.Sid, nothing(c.Bound.Lines), "")
 	case m.final():
 		return priced(c, m, price, segments)
-	case m.Price != nil || age < priceLate:
+	case age < priceLate:
 	case m.Status == "failed":
 		return executed(m.Sid, t.failed(c.Bound.Lines, r.Error), "")
 	case m.Status == "undelivered" && strings.HasPrefix(r.To, "whatsapp:"):

@@ -43,6 +43,7 @@ func TestUsageIsTheTotalOfTheDay(t *testing.T) {
 		"no currency":              {replies: []string{records("null", used("totalprice", `"price": "1"`))}, err: "no price"},
 		"another day":              {replies: []string{records("null", strings.ReplaceAll(total, "2026-11-22", "2026-11-21"))}, err: "another account or day"},
 		"a week":                   {replies: []string{records("null", strings.Replace(total, "2026-11-22", "2026-11-16", 1))}, err: "another account or day"},
+		"a week from it":           {replies: []string{records("null", strings.Replace(total, `"end_date": "2026-11-22"`, `"end_date": "2026-11-28"`, 1))}, err: "another account or day"},
 		"another account":          {replies: []string{records("null", strings.ReplaceAll(total, me, "AC1"))}, err: "another account or day"},
 		"an error":                 {replies: []string{`429 {"code": 20429}`}, err: "429"},
 		"a page":                   {replies: []string{`200 <html>`}, err: "cannot be read"},

@@ -61,6 +61,9 @@ func (c *checker) expr(path string, e *expr) {
 		}
 	}
 	if set(e.Lookup != nil) {
+		if c.seen && !c.later {
+			c.fail(path+".lookup", "beside a look, write the price as a number: what has no row could not be told from what has when the reply comes")
+		}
 		if _, ok := c.file.Tables[e.Lookup.Table]; !ok {
 			c.fail(path+".lookup.table", "there is no table %q", e.Lookup.Table)
 		}

@@ -78,12 +78,15 @@ type operation struct {
 	Body      string      `json:"body"` // none, form or json; default: none
 	Params    []string    `json:"params"`
 	Redirects []string    `json:"redirects"`
+	Look      *look       `json:"look"`       // what to read before the call
+	Object    *source     `json:"object"`     // the id of what holds money that this call moves, or of class release ends
 	UnknownIf []condition `json:"unknown_if"` // the call has no known cost
 	Kind      string      `json:"kind"`       // of the bound: exact or at most
 	Bound     []line      `json:"bound"`
 	People    []source    `json:"recipients"`
 	Outcome   *outcome    `json:"outcome"`
 	Settle    *settle     `json:"settle"` // default: what was reserved
+	Reconcile *reconcile  `json:"reconcile"`
 }
 
 // A condition holds when there is a value at From that OtherThan does not list.
@@ -113,10 +116,14 @@ type outcome struct {
 }
 
 type settle struct {
+	Has     string      `json:"has"`      // a path in the reply that has to have a value
 	BoundIf []condition `json:"bound_if"` // what was reserved is what it did cost
+	Held    *held       `json:"held"`     // what stays held
 	Lines   []line      `json:"lines"`
 	Objects []source    `json:"objects"`
 	Stream  *stream     `json:"stream"`
+
+	AgainMinutes int `json:"again_minutes"` // the reply's numbers are not final: when to look again
 }
 
 // A stream says how a reply of server-sent events is read, as a list of what its events hold: reply: "[*].usage.total".
@@ -163,6 +170,8 @@ type checker struct {
 	file   *file
 	faults []*document.Fault
 	reply  bool // a reply may be read here
+	seen   bool // what a look has read may be read here
+	later  bool // of the call itself nothing is kept here but the ids in its path
 	op     *operation
 }
 
@@ -277,7 +286,8 @@ func (c *checker) operation(path string, op *operation) {
 	if class.Paid() && op.Deny == "" && len(op.Bound) == 0 && len(op.UnknownIf) == 0 {
 		c.fail(path+".bound", "an operation of class %s can cost: say what, or why that is not known", op.Class)
 	}
-	if !class.Paid() && (len(op.Bound) > 0 || len(op.UnknownIf) > 0 || op.Settle != nil) {
+	releases := class == vendors.Release && op.Object != nil
+	if !class.Paid() && (len(op.Bound) > 0 || len(op.UnknownIf) > 0 || op.Settle != nil && !releases || op.Look != nil || op.Object != nil && !releases) {
 		c.fail(path+".class", "class %q never costs, and there is a bound", op.Class)
 	}
 	if len(op.Bound) > 0 && op.Kind != "exact" && op.Kind != "at most" {
@@ -289,7 +299,10 @@ func (c *checker) operation(path string, op *operation) {
 			c.fail(document.Element(path+".unknown_if", i)+".why", "say what is not known, and what to do")
 		}
 	}
+	c.recalls(path)
+	c.seen = op.Look != nil
 	c.lines(path+".bound", op.Bound)
+	c.seen = false
 	for i := range op.People {
 		c.source(document.Element(path+".recipients", i), &op.People[i])
 	}
@@ -298,6 +311,12 @@ func (c *checker) operation(path string, op *operation) {
 	}
 	if op.Settle != nil {
 		c.settle(path+".settle", op.Settle)
+	}
+	if op.Reconcile != nil {
+		c.reconcile(path+".reconcile", op.Reconcile)
+		if !class.Paid() {
+			c.fail(path+".reconcile", "class %q never costs", op.Class)
+		}
 	}
 }
 
@@ -372,6 +391,23 @@ func (c *checker) settle(path string, s *settle) {
 	}
 	c.reply = true
 	defer func() { c.reply = false }()
+	if s.Has != "" {
+		if _, err := parsePath(s.Has); err != nil {
+			c.fail(path+".has", "%w", err)
+		}
+	}
+	if s.AgainMinutes < 0 || s.AgainMinutes > 7*24*60 {
+		c.fail(path+".again_minutes", "it is 1 to 10080, which is a week")
+	}
+	if s.AgainMinutes != 0 && c.op.Reconcile == nil {
+		c.fail(path+".again_minutes", "there is no reconcile to look by")
+	}
+	if s.Held != nil {
+		c.held(path+".held", s.Held)
+		if s.Stream != nil || len(s.BoundIf) > 0 {
+			c.fail(path+".held", "nothing can be held beside bound_if or a stream")
+		}
+	}
 	c.settled(path+".lines", s.Lines)
 	if s.Stream != nil {
 		c.settled(path+".stream.lines", s.Stream.Lines)
@@ -387,6 +423,9 @@ func (c *checker) settle(path string, s *settle) {
 // settled are lines that take the place of the bound's.
 func (c *checker) settled(path string, lines []line) {
 	c.lines(path, lines)
+	if !c.later && c.op.Settle.Held != nil {
+		lines = slices.Concat(lines, c.op.Settle.Held.Lines)
+	}
 	if len(lines) == 0 {
 		return
 	}

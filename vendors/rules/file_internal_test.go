@@ -20,6 +20,7 @@ func TestSchemaFields(t *testing.T) {
 		reflect.TypeFor[file](), reflect.TypeFor[credential](), reflect.TypeFor[part](), reflect.TypeFor[table](), reflect.TypeFor[refusal](), reflect.TypeFor[operation](),
 		reflect.TypeFor[condition](), reflect.TypeFor[line](), reflect.TypeFor[currency](), reflect.TypeFor[outcome](), reflect.TypeFor[settle](),
 		reflect.TypeFor[stream](), reflect.TypeFor[source](), reflect.TypeFor[expr](), reflect.TypeFor[minor](), reflect.TypeFor[lookup](),
+		reflect.TypeFor[look](), reflect.TypeFor[held](), reflect.TypeFor[state](), reflect.TypeFor[reconcile](),
 	} {
 		d := top
 		if typ.Name() != "file" {

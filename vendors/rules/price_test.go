@@ -217,14 +217,14 @@ func TestPlaceIsPrintable(t *testing.T) {
 // A reply in another currency than was reserved is booked as it says, and a person sees it.
 func TestAnotherCurrency(t *testing.T) {
 	v := shipped(t, "plaid")
-	c := call(t, v, "https://production.plaid.com/transfer/create", `{"amount":"1.00"}`)
+	c := call(t, v, "https://production.plaid.com/transfer/create", `{"authorization_id":"au_1","amount":"1.00"}`)
 	b, err := c.Operation.Bound(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for code, flag := range map[string]string{"USD": "", "CAD": "unexpected currency"} {
 		s, err := c.Operation.Settle(c, b, &vendors.Reply{Status: 200, Body: []byte(`{"transfer":{"id":"t","amount":"1.00","iso_currency_code":"` + code + `"}}`)})
-		if err != nil || s.Flag != flag || s.Actual[0].String() != "1.00 "+code {
+		if err != nil || s.Flag != flag || s.Held[0].String() != "1.00 "+code {
 			t.Errorf("%s: %+v, %v", code, s, err)
 		}
 	}
@@ -285,7 +285,7 @@ func FuzzCall(f *testing.F) {
 	f.Add(0, []byte(`{"model":"m-1","max_tokens":5}`), 200, false, []byte(`{"id":"x","usage":{"input_tokens":1,"output_tokens":1}}`))
 	f.Add(0, []byte(`{"model":"m-1","max_tokens":5}`), 200, true, []byte("data: {\"message\":{\"usage\":{\"input_tokens\":1}}}\n\ndata: {\"usage\":{\"output_tokens\":1},\"type\":\"message_stop\"}\n\n"))
 	f.Add(3, []byte(`{"model":"m-1","input":"x"}`), 400, false, []byte(`{"error":{"message":"no"}}`))
-	f.Add(7, []byte(`{"amount":"1.00"}`), 200, false, []byte(`{"transfer":{"id":"t","amount":"1.00"}}`))
+	f.Add(7, []byte(`{"authorization_id":"au_1","amount":"1.00"}`), 200, false, []byte(`{"transfer":{"id":"t","amount":"1.00"}}`))
 	f.Add(12, []byte(`[{"To":"a@b.c, d@e.f"}]`), 200, false, []byte(`null`))
 	f.Add(15, []byte(`{"personalizations":[{"to":[{"email":"a@b.c"}]}]}`), 202, false, []byte(``))
 	f.Fuzz(func(t *testing.T, n int, body []byte, status int, stream bool, reply []byte) {

@@ -6,8 +6,10 @@
 // money or to a whole count. What cannot be read of a call refuses it; what a table has no price for has no known cost,
 // so that it needs a ceiling; what cannot be read of a reply leaves the hold standing.
 //
-// What a file cannot say: a look at the vendor before a call, an object that holds money between calls, several
-// operations in one call. Those need an adapter in Go, as the packages beside this one are.
+// A file has no memory. What a call needs to know of an earlier one is looked up at the vendor before it, or is what
+// an object holds in the ledger since then.
+//
+// What a file cannot say is several operations in one call. That needs an adapter in Go, as the packages beside this one are.
 //
 // Files for some vendors are here: see [Shipped].
 package rules

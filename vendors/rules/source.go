@@ -9,7 +9,7 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// A source is where values stand: exactly one of the first seven.
+// A source is where values stand: exactly one of the first nine.
 type source struct {
 	JSON        string `json:"json"`         // a path in the request's body
 	Form        string `json:"form"`         // a parameter of the body
@@ -18,6 +18,8 @@ type source struct {
 	Reply       string `json:"reply"`        // a path in the reply's body
 	ReplyHeader string `json:"reply_header"` // of the reply
 	Const       string `json:"const"`        // the text itself
+	ID          string `json:"id"`           // an id in the path, by its name in the template
+	Seen        string `json:"seen"`         // a path in the answer to the operation's look
 
 	Split    string `json:"split"`    // the value is a list, separated by this
 	Optional bool   `json:"optional"` // where it is missing there is nothing, which is no error
@@ -27,16 +29,16 @@ type source struct {
 
 func (c *checker) source(path string, s *source) {
 	n := 0
-	for _, from := range []string{s.JSON, s.Form, s.Query, s.Header, s.Reply, s.ReplyHeader, s.Const} {
+	for _, from := range []string{s.JSON, s.Form, s.Query, s.Header, s.Reply, s.ReplyHeader, s.Const, s.ID, s.Seen} {
 		if from != "" {
 			n++
 		}
 	}
 	if n != 1 {
-		c.fail(path, "name exactly one of json, form, query, header, reply, reply_header and const")
+		c.fail(path, "name exactly one of json, form, query, header, reply, reply_header, const, id and seen")
 		return
 	}
-	for at, p := range map[string]string{"json": s.JSON, "reply": s.Reply} {
+	for at, p := range map[string]string{"json": s.JSON, "reply": s.Reply, "seen": s.Seen} {
 		if p == "" {
 			continue
 		}
@@ -48,6 +50,12 @@ func (c *checker) source(path string, s *source) {
 	switch {
 	case (s.Reply != "" || s.ReplyHeader != "") && !c.reply:
 		c.fail(path, "there is no reply yet when this is asked")
+	case c.later && s.Seen == "" && s.Const == "" && s.ID == "":
+		c.fail(path, "this is asked when the call is long over: read what is seen, an id of the path, or a const")
+	case s.Seen != "" && !c.seen:
+		c.fail(path+".seen", "only the bound of an operation with a look reads what was seen")
+	case s.ID != "" && !strings.Contains(c.op.Path, "{"+s.ID+"}") && !strings.Contains(c.op.Path, "{"+s.ID+":"):
+		c.fail(path+".id", "there is no {%s} in the operation's path", s.ID)
 	case s.JSON != "" && enc != vendors.JSON:
 		c.fail(path+".json", "the operation's body is not json")
 	case s.Form != "" && enc != vendors.Form:
@@ -82,6 +90,7 @@ type input struct {
 	call  *vendors.Call
 	reply *vendors.Reply
 	tree  any // the reply's body
+	seen  any // the body of a look's answer
 }
 
 // values are what stands at s: at least one unless s is optional. A null is missing.
@@ -137,6 +146,10 @@ func (s *source) find(in input, how manner) ([]any, error) {
 			return nil, errMissing
 		}
 		return walk(in.tree, s.Reply, how)
+	case s.Seen != "":
+		return walk(in.seen, s.Seen, how)
+	case s.ID != "":
+		return present(in.call.IDs[s.ID])
 	case s.Const != "":
 		return []any{s.Const}, nil
 	case s.Header != "":
@@ -163,9 +176,9 @@ func present(value string) ([]any, error) {
 
 // name is how a message and a policy call what stands at s: the parameter, without list positions.
 func (s *source) name() string {
-	path := s.JSON + s.Reply // one of them is empty
+	path := s.JSON + s.Reply + s.Seen // all but one of them are empty
 	if path == "" {
-		return s.Form + s.Query + s.Header + s.ReplyHeader
+		return s.Form + s.Query + s.Header + s.ReplyHeader + s.ID
 	}
 	steps, _ := parsePath(path)
 	name := ""

@@ -30,7 +30,7 @@ func (f *file) vendor(tables Tables) vendors.Vendor {
 	}
 	for _, host := range f.Hosts {
 		for i := range f.Operations {
-			v.Operations = append(v.Operations, f.Operations[i].row(host, tables))
+			v.Operations = append(v.Operations, f.Operations[i].row(host, f.pricer(i, tables)))
 		}
 	}
 	return v
@@ -114,7 +114,7 @@ func (k refusal) refuse(_ *vendors.Call, r vendors.Refusal) vendors.Response {
 	return vendors.Response{Status: r.Status, Header: http.Header{"Content-Type": {contentType}}, Body: body}
 }
 
-func (op *operation) row(host string, tables Tables) vendors.Operation {
+func (op *operation) row(host string, p pricer) vendors.Operation {
 	row := vendors.Operation{
 		Name: op.Name, Method: op.Method, Host: host, Path: op.Path,
 		Class: vendors.Class(op.Class), HardDeny: op.Deny, Body: encodings[op.Body],
@@ -124,11 +124,16 @@ func (op *operation) row(host string, tables Tables) vendors.Operation {
 		row.Outcome = op.Outcome.judge
 	}
 	if row.Class.Paid() && op.Deny == "" {
-		p := pricer{op, tables}
 		row.Bound = p.bound
 		if op.Settle != nil {
 			row.Settle = p.settle
 		}
+		if op.Reconcile != nil {
+			row.Reconcile = p.reconcile
+		}
+	}
+	if row.Class == vendors.Release && op.Object != nil && op.Deny == "" {
+		row.Bound, row.Settle = p.release, p.released
 	}
 	return row
 }
@@ -137,14 +142,41 @@ func (op *operation) row(host string, tables Tables) vendors.Operation {
 type pricer struct {
 	op     *operation
 	tables Tables
+	at     lane // of its look
+	after  lane // of its reconcile
+}
+
+func (f *file) pricer(i int, tables Tables) pricer {
+	p := pricer{op: &f.Operations[i], tables: tables}
+	if p.op.Look != nil {
+		p.at, _ = f.lane(p.op.Look.Operation) // the file was checked, here and below
+	}
+	if p.op.Reconcile != nil {
+		p.after, _ = f.lane(p.op.Reconcile.Operation)
+	}
+	return p
 }
 
 // bound refuses what it cannot read. What has no price, or is named as what has none, is unknown.
-func (p pricer) bound(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
+func (p pricer) bound(c *vendors.Call, seen *vendors.Reply) (vendors.Bound, error) {
 	in := input{call: c}
 	b := vendors.Bound{Kind: vendors.AtMost}
 	if p.op.Kind == "exact" {
 		b.Kind = vendors.Exact
+	}
+	var err error
+	if l := p.op.Look; l != nil && seen == nil {
+		b.Probe, err = p.probe(in)
+		return b, err
+	} else if l != nil {
+		if in.seen, err = l.answer(in, seen); err != nil {
+			return vendors.Bound{}, err
+		}
+	}
+	if p.op.Object != nil {
+		if b.Object, err = p.op.Object.one(in); err != nil {
+			return vendors.Bound{}, refused(err)
+		}
 	}
 	for i := range p.op.Bound {
 		l, err := p.line(&p.op.Bound[i], in)
@@ -172,7 +204,6 @@ func (p pricer) bound(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) 
 		// A file that says only when the cost is unknown says nothing of other calls.
 		b.Kind, b.Why = vendors.Unknown, "the rules of "+p.op.Name+" do not say what it costs; give the rule a ceiling"
 	}
-	var err error
 	b.Recipients, err = p.recipients(in)
 	return b, err
 }
@@ -272,13 +303,21 @@ func (o *outcome) judge(c *vendors.Call, r *vendors.Reply) vendors.Outcome {
 
 // settle reads what the call did cost. Where the bound was not known, what was reserved is the rule's ceiling, and the
 // reply's numbers are not all that it costs: the ceiling is booked.
-func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s vendors.Settlement, err error) {
-	known, err := p.bound(c, nil)
+func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
+	s, err := p.settled(c, b, r)
+	if err == nil {
+		s.Again = p.op.Settle.again()
+	}
+	return s, err
+}
+
+func (p pricer) settled(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s vendors.Settlement, err error) {
+	asked := input{call: c}
+	atBound, err := p.unknown(asked)
 	if err != nil {
 		return s, err
 	}
-	asked := input{call: c}
-	atBound := known.Kind == vendors.Unknown || len(p.op.Settle.Lines) == 0
+	atBound = atBound || len(p.op.Settle.Lines) == 0 && p.op.Settle.Held == nil
 	for i := range p.op.Settle.BoundIf {
 		holds, err := p.op.Settle.BoundIf[i].holds(asked)
 		if err != nil {
@@ -292,14 +331,19 @@ func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s ve
 	if streamed {
 		lines = p.op.Settle.Stream.Lines
 		in.tree, err = events(r.Body, p.op.Settle.Stream.End)
-	} else if in.tree, err = vendors.DecodeJSON(r.Body); err == nil {
+	} else if in.tree, err = p.op.Settle.proof(r); err == nil {
 		s.Objects, err = p.objects(in)
 	}
 	switch {
+	case err != nil && p.op.Settle.Has != "":
+		return vendors.Settlement{}, fmt.Errorf("the reply cannot be read: %w", err)
 	case atBound: // whatever the reply is
 		return vendors.Settlement{Actual: b.Lines, Objects: s.Objects}, nil
 	case err != nil:
 		return vendors.Settlement{}, fmt.Errorf("the reply cannot be read: %w", err)
+	}
+	if err := p.keep(&s, in); err != nil {
+		return vendors.Settlement{}, fmt.Errorf("the reply does not say what stays held: %w", err)
 	}
 	for i := range lines {
 		l, err := p.line(&lines[i], in)
@@ -310,12 +354,29 @@ func (p pricer) settle(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (s ve
 		if err != nil {
 			return vendors.Settlement{}, fmt.Errorf("the reply does not say what it did cost: %w", err)
 		}
+		s.Actual = append(s.Actual, l)
+	}
+	for _, l := range slices.Concat(s.Actual, s.Held) {
 		if !slices.ContainsFunc(b.Lines, func(bl cost.Line) bool { return bl.Meter == l.Meter && bl.Currency == l.Currency }) {
 			s.Flag = "unexpected currency"
 		}
-		s.Actual = append(s.Actual, l)
 	}
 	return s, nil
+}
+
+// unknown reports whether the call's cost was not known beforehand. What a look has seen is not at hand any more, and the
+// bound of an operation with one has no table.
+func (p pricer) unknown(in input) (bool, error) {
+	if p.op.Look == nil {
+		b, err := p.bound(in.call, nil)
+		return b.Kind == vendors.Unknown, err
+	}
+	for i := range p.op.UnknownIf {
+		if holds, err := p.op.UnknownIf[i].holds(in); holds || err != nil {
+			return holds, err
+		}
+	}
+	return false, nil
 }
 
 // events are what the events of a stream hold, those of JSON. A stream that does not come to its end is an error: what
