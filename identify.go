@@ -338,6 +338,9 @@ func (b *body) read(ctx context.Context, announced, limit int64) ([]byte, error)
 	if b.from == nil {
 		return nil, nil
 	}
+	if err := ctx.Err(); err != nil { // or it would be read while the end of ctx closes it
+		return nil, &Denial{Reason: reason.Canceled, cause: err}
+	}
 	defer context.AfterFunc(ctx, b.close)()
 	text, err := readAll(b.from, limit)
 	switch {
