@@ -55,7 +55,8 @@ type Record struct {
 	Time    time.Time `json:"time"`
 	Kind    Kind      `json:"kind"`
 	CallID  string    `json:"call,omitempty"` // one for all the records of a call, its probe included
-	// Reservation is the id in the ledger, where it is not the CallID: a retry of an earlier attempt.
+	// Reservation is the id in the ledger, where it is not the CallID: a retry of an earlier attempt. The control record of
+	// what a person decided about a reservation has both.
 	Reservation string `json:"reservation,omitempty"`
 	Probe       bool   `json:"probe,omitempty"` // the record is of a look at the vendor that the call needed
 
@@ -67,12 +68,14 @@ type Record struct {
 	Tool   string   `json:"tool,omitempty"`
 	Step   string   `json:"step,omitempty"`
 
-	Vendor    string `json:"vendor,omitempty"`
-	Operation string `json:"operation,omitempty"`
-	Class     string `json:"class,omitempty"`
+	Vendor     string `json:"vendor,omitempty"`
+	Credential string `json:"credential,omitempty"` // the reference of the real credential, never itself
+	Operation  string `json:"operation,omitempty"`
+	Class      string `json:"class,omitempty"`
 
 	Verdict Verdict `json:"verdict,omitempty"`
-	// Outcome is executed, not_executed, pending or in_doubt; empty on an intent and on a denial.
+	// Outcome is executed, not_executed, pending or in_doubt; empty on an intent, on a denial, and on a control record that
+	// is not about a reservation.
 	Outcome string      `json:"outcome,omitempty"`
 	Reason  reason.Code `json:"reason,omitempty"`  // why refused, or why in doubt
 	Detail  string      `json:"detail,omitempty"`  // for people; made by the brake, never by the agent

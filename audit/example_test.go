@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/keybrake/keybrake-go/audit"
@@ -24,6 +25,22 @@ func ExampleJSON() {
 	}
 	// Output:
 	// {"v":1,"id":"rec_1","time":"2026-11-24T12:00:00Z","kind":"denied","run":"run_42","operation":"stripe.refunds.create","verdict":"deny","reason":"budget_exceeded"}
+}
+
+// The records of a day's refusals, from the lines of a file. A line that was cut is named and passed over.
+func ExampleRead() {
+	file := strings.NewReader(`{"v":1,"id":"rec_1","time":"2026-11-24T12:00:00Z","kind":"denied","operation":"stripe.refunds.create"}
+{"v":1,"id":"rec_2","ti`)
+	for r, err := range audit.Read(file) {
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(r.ID, r.Kind, r.Operation)
+	}
+	// Output:
+	// rec_1 denied stripe.refunds.create
+	// audit: line 2: it is no record: unexpected end of JSON input
 }
 
 // A file must take every record before a call is forwarded; the log gets them too, when it can.

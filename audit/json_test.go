@@ -71,7 +71,7 @@ func TestJSONLine(t *testing.T) {
 	}
 	want := `{"v":1,"id":"rec_1","time":"2026-11-24T23:59:59.123456789Z","kind":"outcome","call":"call_1","reservation":"call_0","probe":true,` +
 		`"tenant":"acme","agent":"refund-bot","run":"run_42","labels":["nightly","eu"],"key":"key_1","tool":"refund_customer","step":"3",` +
-		`"vendor":"stripe","operation":"stripe.refunds.create","class":"outflow","verdict":"deny","outcome":"in_doubt","reason":"in_doubt",` +
+		`"vendor":"stripe","credential":"stripe_live","operation":"stripe.refunds.create","class":"outflow","verdict":"deny","outcome":"in_doubt","reason":"in_doubt",` +
 		`"detail":"the reply did not arrive","reasons":[{"code":"param_denied","rule":2,"param":"reason","budget":"team:support"},{"code":"max_per_call","rule":-1,"param":"amount"}],` +
 		`"reserved":[{"meter":"outflow","currency":"USD","amount":20000000},{"meter":"calls","amount":1}],"actual":[{"meter":"fee","currency":"USD","amount":8300}],` +
 		`"held":[{"meter":"outflow","currency":"USD","amount":9007199254740991}],"budgets":[{"name":"team:support","shared":true,"meter":"spend","currency":"USD",` +

@@ -72,6 +72,7 @@ func (r Record) attrs() []slog.Attr {
 	a.text("tool", r.Tool)
 	a.text("step", r.Step)
 	a.text("vendor", r.Vendor)
+	a.text("credential", r.Credential)
 	a.text("operation", r.Operation)
 	a.text("class", r.Class)
 	a.text("verdict", string(r.Verdict))

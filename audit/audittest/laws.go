@@ -262,7 +262,7 @@ func Full() audit.Record {
 	return audit.Record{
 		Version: 1, ID: "rec_1", Time: when, Kind: audit.Outcome, CallID: "call_1", Reservation: "call_0", Probe: true,
 		Tenant: "acme", Agent: "refund-bot", Run: "run_42", Labels: []string{"nightly", "eu"}, Key: "key_1", Tool: "refund_customer", Step: "3",
-		Vendor: "stripe", Operation: "stripe.refunds.create", Class: "outflow",
+		Vendor: "stripe", Credential: "stripe_live", Operation: "stripe.refunds.create", Class: "outflow",
 		Verdict: audit.Deny, Outcome: "in_doubt", Reason: reason.InDoubt, Detail: "the reply did not arrive",
 		Reasons:  []audit.Why{{Code: reason.ParamDenied, Rule: 2, Param: "reason", Budget: "team:support"}, {Code: reason.MaxPerCall, Rule: -1, Param: "amount"}},
 		Reserved: []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: 20_000_000}, {Meter: cost.Calls, Amount: 1}},
