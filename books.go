@@ -11,6 +11,7 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/vendors"
 )
 
 // books are a policy's budgets as the ledger keeps them. Those of a policy that is only observed are counted apart.
@@ -129,7 +130,10 @@ func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resol
 	if err := b.checkActual(h, r.actual); err != nil {
 		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
 	}
-	record := audit.Record{Tenant: tenant, Key: h.Key, Operation: h.Operation, Reservation: h.ID, Actual: r.actual, Detail: "resolved by a person: " + r.verdict}
+	record := recordOf(h, vendors.Executed, r.actual, "resolved by a person: "+r.verdict)
+	if r.verdict == NotExecuted().verdict {
+		record.Outcome = vendors.NotExecuted.String()
+	}
 	if r.why != "" {
 		record.Detail += ": " + clip(r.why)
 	}
@@ -140,6 +144,14 @@ func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resol
 		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
 	}
 	return nil
+}
+
+// recordOf says what is known of a reservation's cost now. It shares the call's id, so that readers of records find it.
+func recordOf(h ledger.Hold, o vendors.Outcome, actual []cost.Line, detail string) audit.Record {
+	return audit.Record{
+		Tenant: h.Tenant, Key: h.Key, Operation: h.Operation, CallID: h.ID, Reservation: h.ID,
+		Outcome: o.String(), Actual: actual, Detail: detail,
+	}
 }
 
 // doubted returns a hold that may be resolved. One that was in flight past its deadline is put in doubt first, so
@@ -252,12 +264,18 @@ func (b *Brake) Adjust(ctx context.Context, tenant, reservation, id, why string,
 	if err == nil && len(actual) == 0 {
 		err = errors.New("to which cost? Give its lines, a line of zero where it was nothing")
 	}
+	if err == nil && h.Phase != ledger.Settled && h.Phase != ledger.Released {
+		err = ledger.ErrOpen // not on record: it would be read as what the call has cost
+	}
 	if err != nil {
 		return ledger.Receipt{}, fmt.Errorf("keybrake: adjust %s: %w", reservation, err)
 	}
-	record := audit.Record{Tenant: tenant, Key: h.Key, Operation: h.Operation, Reservation: h.ID, Actual: actual, Detail: "adjusted: " + clip(why)}
-	if err := b.recordControl(ctx, record); err != nil {
-		return ledger.Receipt{}, fmt.Errorf("keybrake: adjust %s: the audit sink did not take the record, so nothing is changed: %w", reservation, err)
+	// What is said again is on record already: a second record would look like a later word than those between the two.
+	said := slices.ContainsFunc(h.Adjustments, func(a ledger.Adjustment) bool { return a.ID == id })
+	if !said {
+		if err := b.recordControl(ctx, recordOf(h, vendors.Executed, actual, "adjusted: "+clip(why))); err != nil {
+			return ledger.Receipt{}, fmt.Errorf("keybrake: adjust %s: the audit sink did not take the record, so nothing is changed: %w", reservation, err)
+		}
 	}
 	receipt, err := b.cfg.Ledger.Adjust(ctx, tenant, reservation, ledger.Adjustment{ID: id, Actual: actual, Reason: clip(why)})
 	if err == nil && len(receipt.Strays) > 0 {

@@ -127,11 +127,7 @@ func (b *Brake) report(ctx context.Context, s Selector, tenants []string) Report
 		r.Open = append(r.Open, open...)
 	}
 	for _, h := range r.Open {
-		h.Entries = slices.Clone(h.Entries)
-		for i := range h.Entries {
-			h.Entries[i].Booked = 0 // spent already
-		}
-		r.AtRisk = addLines(r.AtRisk, b.heldOf(h))
+		r.AtRisk = addLines(r.AtRisk, b.atRisk(h))
 	}
 	return r
 }

@@ -22,15 +22,20 @@ type item struct {
 	holder string // of its lease
 
 	// recall
+	account
+	row  *vendors.Operation
+	kept trace
+	call *vendors.Call
+
+	looked []string // the operations by which it was looked for
+}
+
+// An account is whose records at a vendor are read, and with what.
+type account struct {
 	vendor *vendors.Vendor
-	row    *vendors.Operation
 	ref    string
 	live   bool
 	secret vendors.Placement
-	kept   trace
-	call   *vendors.Call
-
-	looked []string // the operations by which it was looked for
 }
 
 // recall finds the row of an item's operation, and opens what was kept of its call. An error will not go away by
@@ -99,24 +104,24 @@ func sound(f vendors.Finding, b vendors.Bound) vendors.Finding {
 	return f
 }
 
-// look reads from the vendor what a row wants to see. It sends GETs of the catalogue that cost nothing, and nothing
-// else. An error says nothing about the call.
-func (b *Brake) look(ctx context.Context, it *item, l *vendors.Probe) (*vendors.Reply, error) {
-	row := b.lookable(it.vendor, l, it.call.Host)
+// look reads from the vendor what an adapter wants to see; host and header are those of the call that it is about, if
+// there is one. It sends GETs of the catalogue that cost nothing, and nothing else. An error says nothing about a call.
+func (b *Brake) look(ctx context.Context, at account, l *vendors.Probe, host string, header http.Header) (*vendors.Reply, error) {
+	row := b.lookable(at.vendor, l, host)
 	if row == nil || row.Preview {
 		return nil, errors.New("it is not a read of the catalogue")
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.CallTimeout)
 	defer cancel()
-	credential := func() http.Header { return headersOf(it.secret) }
-	landing := clean(it.secret, b.gate.Look(ctx, lookingAt(row, l, it.call.Host, it.call.Header, credential)))
+	credential := func() http.Header { return headersOf(at.secret) }
+	landing := clean(at.secret, b.gate.Look(ctx, lookingAt(row, l, host, header, credential)))
 	closeRest(landing)
 	if landing.Status == http.StatusUnauthorized {
-		b.creds.Drop(it.ref)
+		b.creds.Drop(at.ref)
 	}
 	switch {
 	case landing.Err != nil || landing.Cut != nil:
-		return nil, scrubError(it.secret, cmp.Or(landing.Err, landing.Cut))
+		return nil, scrubError(at.secret, cmp.Or(landing.Err, landing.Cut))
 	case landing.Rest != nil:
 		return nil, errTooLarge
 	}

@@ -305,11 +305,14 @@ func (p *pass) investigate(it *item) (f vendors.Finding, err error) {
 		if f.Look == nil {
 			return sound(f, c.Bound), nil
 		}
-		if err := p.turn(p.ctx, it.vendor.Name+" "+it.ref); err != nil {
+		if len(c.Seen) == vendors.MostLooks {
+			break
+		}
+		if err := p.turn(p.ctx, it.account); err != nil {
 			return vendors.Finding{}, err
 		}
 		p.progress.Looks++
-		reply, err := p.b.look(p.ctx, it, f.Look)
+		reply, err := p.b.look(p.ctx, it.account, f.Look, it.call.Host, it.call.Header)
 		if err != nil {
 			return vendors.Finding{}, fmt.Errorf("%s: %w", f.Look.Operation, err)
 		}
@@ -328,13 +331,14 @@ func (p *pass) sendAgain(it *item) (vendors.Finding, error) {
 }
 
 // turn waits until the account may be looked at again.
-func (r *Reconciler) turn(ctx context.Context, account string) error {
+func (r *Reconciler) turn(ctx context.Context, of account) error {
+	name := of.vendor.Name + " " + of.ref
 	r.mu.Lock()
-	at := r.next[account]
+	at := r.next[name]
 	if now := time.Now(); at.Before(now) {
 		at = now
 	}
-	r.next[account] = at.Add(r.c.Pace)
+	r.next[name] = at.Add(r.c.Pace)
 	r.mu.Unlock()
 	return sleep(ctx, time.Until(at))
 }

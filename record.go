@@ -45,6 +45,9 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 	}
 	if a.vendor != nil {
 		r.Vendor = a.vendor.Name
+		if a.claims != nil {
+			r.Credential = a.ref()
+		}
 	}
 	if len(a.overruled) > 0 {
 		r.Verdict, r.Reasons = audit.Observe, a.overruled
