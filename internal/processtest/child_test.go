@@ -67,6 +67,7 @@ type Setup struct {
 	StopAt Point             // where every call stops until GoOn; empty is nowhere
 	Ahead  time.Duration     // by how much the ledger's clock is ahead of Redis
 	Answer time.Duration     // how long the ledger may take
+	Stamp  bool              // whether the calls are marked at the vendors
 }
 
 // A Point is a moment in the way of a call, named after what happens before or after it.
@@ -91,6 +92,7 @@ const (
 type Child struct {
 	brake *keybrake.Brake
 	stop  *stop
+	ahead time.Duration
 }
 
 const childEnv = "KEYBRAKE_PROCESSTEST"
@@ -138,13 +140,14 @@ func newChild(s Setup) (*Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Child{stop: &stop{at: s.StopAt, reached: make(chan struct{}), goOn: make(chan struct{})}}
+	c := &Child{ahead: s.Ahead, stop: &stop{at: s.StopAt, reached: make(chan struct{}), goOn: make(chan struct{})}}
 	c.brake, err = keybrake.New(context.Background(), keybrake.Config{
 		Verify:      []ed25519.PublicKey{s.Public},
 		Ledger:      watchedLedger{newLedger(s.Redis, s.Answer, s.Ahead), c.stop},
 		Vendors:     tables(),
 		Credentials: secrets(),
 		Audit:       watchedSink{audit.JSON(file), c.stop},
+		Stamp:       s.Stamp,
 		Base:        c.stop.base(fakevendor.Dial(s.Vendor, s.CA)),
 		Log:         slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		// A call that stops at a point is to be killed there, however slow the machine is.
@@ -275,6 +278,19 @@ type Order struct {
 	Tenant, Name string
 }
 
+// Reconcile makes one pass over the open calls of a tenant.
+func (c *Child) Reconcile(tenant string, p *keybrake.Progress) error {
+	r, err := c.brake.Reconciler(keybrake.ReconcilerConfig{
+		Tenants: []string{tenant}, Pace: time.Nanosecond, Gap: time.Nanosecond,
+		Now: func() time.Time { return time.Now().Add(c.ahead) },
+	})
+	if err != nil {
+		return err
+	}
+	*p, err = r.Pass(context.Background())
+	return err
+}
+
 // selectors are the ways to say whose calls to stop.
 var selectors = map[string]func(tenant, name string) keybrake.Selector{
 	"key": keybrake.ByKey, "run": keybrake.ByRun, "agent": keybrake.ByAgent, "label": keybrake.ByLabel, "vendor": keybrake.ByVendor,
@@ -332,6 +348,10 @@ type watchedLedger struct {
 }
 
 func (l watchedLedger) Check(ctx context.Context) error { return l.Ledger.(ledger.Checker).Check(ctx) }
+
+func (l watchedLedger) Lease(ctx context.Context, tenant, name, holder string, d time.Duration) (bool, error) {
+	return l.Ledger.(ledger.Leaser).Lease(ctx, tenant, name, holder, d)
+}
 
 func (l watchedLedger) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, error) {
 	l.stop.point(BeforeReserve)
