@@ -445,6 +445,7 @@ func TestABrokenListReleasesNothing(t *testing.T) {
 		{Kind: fakevendor.Status}, {Kind: fakevendor.Status, Status: 429}, {Kind: fakevendor.Status, Status: 401}, {Kind: fakevendor.HTML},
 		{Kind: fakevendor.BadJSON}, {Kind: fakevendor.Truncate}, {Kind: fakevendor.TruncateClean}, {Kind: fakevendor.DropBefore},
 		{Kind: fakevendor.Redirect, Body: "https://api.stripe.com/v1/customers"}, {Kind: fakevendor.Enormous, Size: 9},
+		{Kind: fakevendor.Status, Status: 500, Body: `{"object":"list","data":[],"has_more":false}`},
 		{Kind: fakevendor.Status, Status: 200, Body: `{"object":"list","data":[]}`},
 		{Kind: fakevendor.Status, Status: 200, Body: `{"object":"list","data":[],"has_more":true}`},
 	} {
