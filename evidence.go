@@ -13,6 +13,7 @@ import (
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
@@ -92,9 +93,11 @@ func (it *item) ended() time.Time {
 // sound is f, or the finding that tells nothing where f cannot be meant: no outcome that there is, or an execution of
 // no stated cost, which would give everything back. What was bounded at nothing, such as a cancel, need not state it.
 func sound(f vendors.Finding, b vendors.Bound) vendors.Finding {
+	stated := append(slices.Clone(f.Cost.Actual), f.Cost.Held...)
+	money := func(l cost.Line) bool { return l.Meter.Money() }
 	switch f.Outcome {
 	case vendors.Executed, vendors.Pending:
-		if len(f.Cost.Actual)+len(f.Cost.Held) == 0 && len(b.Lines) > 0 {
+		if len(stated) == 0 && len(b.Lines) > 0 || !slices.ContainsFunc(stated, money) && slices.ContainsFunc(b.Lines, money) {
 			return vendors.Finding{Why: f.Why + ": it was executed, at a cost that the adapter does not say"}
 		}
 	case vendors.OutcomeUnknown, vendors.NotExecuted:
@@ -158,7 +161,7 @@ func (b *Brake) reconciled(ctx context.Context, it *item, f vendors.Finding, now
 		return "", fmt.Errorf("the audit sink did not take the record, so nothing is changed: %w", err)
 	}
 	if f.Outcome == vendors.NotExecuted && h.Phase == ledger.Doubt {
-		return "", b.cfg.Ledger.Release(ctx, h, false)
+		return "", b.free(ctx, it)
 	}
 	receipt, err := b.cfg.Ledger.Settle(ctx, h, it.settlement(f, found, now))
 	switch {
@@ -170,6 +173,24 @@ func (b *Brake) reconciled(ctx context.Context, it *item, f vendors.Finding, now
 		b.log().ErrorContext(ctx, "keybrake: the vendor took more than its bound; the key is frozen", "operation", h.Operation, "reservation", h.ID, "key", h.Key)
 	}
 	return "", nil
+}
+
+// errRetried says that a call came again between a look and its end, so that what was seen says nothing any more.
+var errRetried = errors.New("a retry of it has come meanwhile, which may be at the vendor")
+
+// free gives an item's hold back. The ledger keeps one that a retry has attached to since it was read; then the record
+// is put right.
+func (b *Brake) free(ctx context.Context, it *item) error {
+	if err := b.cfg.Ledger.Release(ctx, it.hold, false); err != nil {
+		return err
+	}
+	now, err := b.cfg.Ledger.Find(ctx, it.hold.Tenant, it.hold.ID)
+	if err != nil || now.Phase == ledger.Released {
+		return err
+	}
+	r := it.record("its hold stays: " + errRetried.Error())
+	r.Outcome, r.Reason, r.Held = vendors.OutcomeUnknown.String(), reason.InDoubt, b.heldOf(now)
+	return errors.Join(errRetried, b.write(ctx, r))
 }
 
 // settlement is what was found as the ledger books it.

@@ -358,6 +358,8 @@ func (p *pass) conclude(it *item, f vendors.Finding) {
 	defer cancel()
 	why, err := p.b.reconciled(ctx, it, f, p.c.Now())
 	switch {
+	case errors.Is(err, errRetried):
+		p.wait(it, p.backoff(it))
 	case errors.Is(err, ledger.ErrSettled) || errors.Is(err, ledger.ErrNoHold):
 		p.progress.Others++ // a call, a person or another pass has been quicker
 		p.put(it, 0)

@@ -271,6 +271,10 @@ func TestTheReconcilerBooksWhatTheVendorsRecordsTell(t *testing.T) {
 			vendors.Finding{Outcome: vendors.Executed}, 0, usd20,
 			keybrake.Progress{Open: 1, Done: 1, Looks: 1, Waiting: 1}, "",
 		},
+		"executed, at a count and no money": {
+			vendors.Finding{Outcome: vendors.Executed, Cost: vendors.Settlement{Actual: []cost.Line{{Meter: cost.Units, Amount: 1}}}}, 0, usd20,
+			keybrake.Progress{Open: 1, Done: 1, Looks: 1, Waiting: 1}, "",
+		},
 		"an outcome that there is not": {
 			vendors.Finding{Outcome: 9, Cost: costing(1)}, 0, usd20,
 			keybrake.Progress{Open: 1, Done: 1, Looks: 1, Waiting: 1}, "",
@@ -412,6 +416,28 @@ func TestAbsenceIsProofWhenItIsSeenTwiceAfterTheEnd(t *testing.T) {
 		o.pass(t, o.reconciler(t, nil))
 		o.want(t, usd20, 0)
 	})
+}
+
+// A retry that comes between the second look and the release is at the vendor, perhaps: its hold stays, and the record
+// says so.
+func TestARetryThatComesMeanwhileKeepsItsHold(t *testing.T) {
+	o := officeWith(t, nil)
+	o.orderAs(t, "/orders/cu_1", "n1", "k1")
+	o.clock.advance(50 * time.Minute)
+	looks := 0
+	o.find = func(*vendors.Case) (vendors.Finding, error) {
+		if looks++; looks == 2 {
+			o.orderAs(t, "/orders/cu_1", "n1", "k1")
+		}
+		return vendors.Finding{Absent: true, Why: "not in the list"}, nil
+	}
+	if p := o.pass(t, o.reconciler(t, nil)); p.Freed != 0 || p.Waiting != 1 || len(o.writes) != 2 {
+		t.Errorf("progress %+v after %d writes", p, len(o.writes))
+	}
+	o.want(t, 0, usd20)
+	if records := o.reconciled(); len(records) != 2 || records[1].Outcome != "in_doubt" {
+		t.Errorf("on record is %+v, want at last that it is in doubt", records)
+	}
 }
 
 func ok(r *http.Request) (*http.Response, error) {
