@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -331,10 +332,28 @@ func TestARefusalIsAnAnswerToo(t *testing.T) {
 	w.fake.SeedCharge("ch_1", 5000, "usd")
 	tok := w.issue(t, "run_1", once()).Token()
 	w.fake.Misbehave(fakevendor.Fault{Method: "POST", PathContains: "/refunds", Kind: fakevendor.Status, Status: 429})
-	first, body := refundAs(t, w, tok, "charge=ch_1&amount=100")
-	again, text := refundAs(t, w, tok, "charge=ch_1&amount=100")
-	if first.StatusCode != 429 || again.StatusCode != 429 || again.Header.Get("Keybrake-Replayed") == "" || text != body {
-		t.Errorf("the first: %s; again: %s %s", first.Status, again.Status, text)
+	refund := func(idempotencyKey string) (*http.Response, string) {
+		req := request(t, "POST", refundsURL, tok, formType, "charge=ch_1&amount=100")
+		if idempotencyKey != "" {
+			req.Header.Set("Idempotency-Key", idempotencyKey)
+		}
+		resp, err := w.Transport(nil).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(body)
+	}
+	first, body := refund("k1")
+	for _, key := range []string{"k1", "k2", ""} {
+		again, text := refund(key)
+		if first.StatusCode != 429 || again.StatusCode != 429 || again.Header.Get("Keybrake-Replayed") == "" || text != body {
+			t.Errorf("under the key %q: the first was %s; again: %s %s", key, first.Status, again.Status, text)
+		}
 	}
 	if n := len(w.fake.Executions()); n != 0 {
 		t.Errorf("%d refunds were executed", n)
