@@ -86,8 +86,8 @@ func families(t *testing.T, text, heading string) (all []*family) {
 // takes reports whether a row is of an operation, by its name without the vendor.
 func (f *family) takes(name string) bool {
 	for i, p := range f.patterns {
-		begin, any := strings.CutSuffix(p, "*")
-		if name == p || any && strings.HasPrefix(name, begin) {
+		begin, all := strings.CutSuffix(p, "*")
+		if name == p || all && strings.HasPrefix(name, begin) {
 			f.used[i] = true
 			return true
 		}
