@@ -16,12 +16,13 @@
 //  2. Nothing is forwarded unpriced: every forwarded call has a name in the catalogue and a bound on its cost,
 //     held before the first byte leaves.
 //  3. In doubt counts as spent: once a byte has left, only the vendor's proof that it did not execute gives
-//     money back. A crash, a timeout, a 5xx, a reply that cannot be read: the hold stays until it is resolved.
+//     money back. A crash, a timeout, a 5xx, a reply that cannot be read: the hold stays until a [Reconciler] finds
+//     out at the vendor, or a person says so.
 //  4. Stop means stop: a call whose reserve starts after [Brake.Revoke] or [Brake.Pause] returned is not
 //     forwarded, in any process, retries included. Revoke is final.
 //  5. Every call is on record, and what cannot be recorded is not forwarded.
-//  6. The real credential never comes back: it is in the authorization header of the outgoing TLS request, and in
-//     no reply, error, log, trace or record.
+//  6. The real credential never comes back: it is in the headers of the outgoing TLS request where the vendor takes
+//     it, and in no reply, error, log, trace or record.
 //  7. The zero value denies. What weakens this has a name that starts with Insecure.
 //
 // # The way of a call
@@ -33,6 +34,13 @@
 //
 // A refusal is a response in the vendor's own error shape, which the SDK turns into its own error type after
 // exactly one RoundTrip; [DenialFrom] finds the [Denial] in it. Package reason has the table of reasons.
+//
+// # Afterwards
+//
+// What a reply did not tell is found out later: a [Reconciler] reads at the vendor what became of calls in doubt, and
+// what calls did cost in the end, and books it. It only reads. What the vendor's records do not tell is for a person,
+// by [Brake.InDoubt] and [Brake.Resolve]. docs/vendors.md says, for each vendor, what a call can cost, when that is
+// final, and what proves what.
 //
 // # Units
 //

@@ -63,27 +63,36 @@ var block = regexp.MustCompile("(?s)```(go|yaml)\n(.*?)```")
 
 // Every Go block of the README compiles: programs as they stand, fragments with what they take for given.
 func TestReadmeCompiles(t *testing.T) {
+	if programs := compiles(t, "README.md"); programs == 0 {
+		t.Error("the README has no program")
+	}
+}
+
+// compiles builds the Go of a document and reads its policies. It returns how many whole programs there were.
+func compiles(t *testing.T, document string) (programs int) {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	var fragments strings.Builder
-	programs := 0
-	for i, m := range block.FindAllStringSubmatch(readme(t), -1) {
+	for i, m := range block.FindAllStringSubmatch(string(text), -1) {
 		switch {
 		case m[1] == "yaml":
-			if _, err := policy.ParseYAML("README.md", []byte(m[2])); err != nil {
-				t.Errorf("block %d: %v", i, err)
+			if _, err := policy.ParseYAML(document, []byte(m[2])); err != nil {
+				t.Errorf("%s, block %d: %v", document, i, err)
 			}
 		case strings.HasPrefix(m[2], "package "):
 			programs++
 			write(t, filepath.Join(dir, fmt.Sprintf("program%d", programs), "main.go"), m[2])
 		default:
-			fmt.Fprintf(&fragments, "\nfunc _() {\n%s\n\t%s\n}\n", m[2], uses(m[2]))
+			fmt.Fprintf(&fragments, "\nfunc _() error {\n%s\n\t%s\n\treturn nil\n}\n", m[2], uses(m[2]))
 		}
 	}
 	write(t, filepath.Join(dir, "fragments", "fragments.go"), given+fragments.String())
-	if programs == 0 {
-		t.Error("the README has no program")
-	}
-	overlay(t, dir)
+	overlay(t, document, dir)
+	return programs
 }
 
 // given is what the README's fragments take for given.
@@ -91,11 +100,16 @@ const given = `package fragments
 
 import (
 	"context"
+	"log"
 	"net/http"
+	"time"
 
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/vendors/kbresend"
+	"github.com/keybrake/keybrake-go/vendors/kbstripe"
+	"github.com/keybrake/keybrake-go/vendors/kbtwilio"
 	"github.com/resend/resend-go/v2"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
@@ -108,6 +122,15 @@ var (
 	brake      *keybrake.Brake
 	key        keybrake.Key
 	accountSID string
+	authToken  string
+	config     keybrake.Config
+	asOf       time.Time
+	u          keybrake.Unresolved
+	err        error
+	_          = log.Print
+	_          = kbstripe.New
+	_          = kbtwilio.New
+	_          = kbresend.New
 	_          = http.NewRequest
 	_          = policy.USD
 	_          = cost.Lifetime
@@ -125,7 +148,10 @@ func uses(fragment string) string {
 	for _, m := range regexp.MustCompile(`(?m)^([a-z]+(?:, [a-z]+)*) := `).FindAllStringSubmatch(fragment, -1) {
 		names = append(names, strings.Split(m[1], ", ")...)
 	}
-	return strings.Repeat("_, ", max(0, len(names)-1)) + "_ = " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		return ""
+	}
+	return strings.Repeat("_, ", len(names)-1) + "_ = " + strings.Join(names, ", ")
 }
 
 func write(t *testing.T, path, text string) {
@@ -138,8 +164,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// overlay compiles the packages of dir as if they stood in this module.
-func overlay(t *testing.T, dir string) {
+// overlay compiles the packages of dir, out of a document, as if they stood in this module.
+func overlay(t *testing.T, document, dir string) {
 	t.Helper()
 	here, err := os.Getwd()
 	if err != nil {
@@ -159,6 +185,6 @@ func overlay(t *testing.T, dir string) {
 	write(t, config, `{"Replace": {`+strings.Join(replace, ", ")+`}}`)
 	out, err := exec.CommandContext(t.Context(), "go", append([]string{"build", "-overlay", config}, packages...)...).CombinedOutput()
 	if err != nil {
-		t.Errorf("the README does not compile: %v\n%s", err, out)
+		t.Errorf("%s does not compile: %v\n%s", document, err, out)
 	}
 }

@@ -1,7 +1,7 @@
 // Package vendors is the contract between the brake and a vendor adapter. A vendor is a table of operations:
-// each row says how the call is recognised, what it may cost before it is made, and how its reply is read
-// afterwards. Rows are pure functions over bytes: they do no I/O, keep no state and import no vendor SDK, so
-// one adapter fits every major version of an SDK.
+// each row says how the call is recognised, what it may cost before it is made, how its reply is read afterwards,
+// and how the vendor's own records tell later what became of it. Rows are pure functions over bytes: they do no I/O,
+// keep no state and import no vendor SDK, so one adapter fits every major version of an SDK.
 //
 // The zero value of everything here denies: a row without a class is refused when the table is made, a [Bound]
 // of kind Unknown is not forwarded, an [Outcome] of zero is Unknown and keeps the hold.

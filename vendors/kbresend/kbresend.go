@@ -11,6 +11,11 @@
 //
 // A scheduled mail is booked when Resend accepts it, and is looked at again until it is sent. A call that cancels it gives
 // nothing back by itself; that Resend shows it as canceled does, since it was never sent.
+//
+// Where the brake's owner wants it, every mail carries the run and the call as tags (keybrake_run, keybrake_call), which
+// no agent may set. A call in doubt is found by the ids that its reply named, by the tag, or, of calls without one, as the
+// only mail of that time to the same people. That nothing is found proves nothing: Resend does not say how soon its lists
+// are complete.
 package kbresend
 
 import (

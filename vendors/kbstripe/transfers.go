@@ -5,7 +5,7 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// transfers are the rows of /v1/transfers: money to a connected account. Reversals have no row.
+// transfers are the rows of /v1/transfers: money to a connected account. Reversals are the catalogue's.
 func transfers() []vendors.Operation {
 	return []vendors.Operation{
 		post(vendors.Operation{
