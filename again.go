@@ -51,7 +51,7 @@ func (b *Brake) sendAgain(ctx context.Context, it *item) (vendors.Finding, error
 	s, h := it.kept.Again, it.hold
 	permit, err := b.gate.Reserve(ctx, ledger.Request{
 		Tenant: h.Tenant, ID: newID("r"), Nonce: newID("n"), Key: h.Key, Expires: s.Expires, Controls: h.Controls,
-		Operation: h.Operation, Lines: []cost.Line{countsCall}, Deadline: b.longest() + time.Minute,
+		Operation: h.Operation, Lines: []cost.Line{countsCall}, Deadline: b.flight(),
 		Claim: &ledger.Claim{ID: s.Claim, Fingerprint: s.Fingerprint, Memory: s.Memory},
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -39,8 +40,11 @@ type account struct {
 	secret vendors.Placement
 }
 
-// recall finds the row of an item's operation, and opens what was kept of its call. An error will not go away by
-// itself: it is for a person.
+// errSource says that a credential was not to be had just now.
+var errSource = errors.New("the source of credentials did not answer")
+
+// recall finds the row of an item's operation, and opens what was kept of its call. An error but errSource will not go
+// away by itself: it is for a person.
 func (b *Brake) recall(ctx context.Context, it *item) (err error) {
 	h := it.hold
 	name, _, _ := strings.Cut(h.Operation, ".")
@@ -54,12 +58,18 @@ func (b *Brake) recall(ctx context.Context, it *item) (err error) {
 	if it.ref, it.live, err = labelOf(h.Memo); err != nil {
 		return err
 	}
+	if _, err := b.creds.Get(ctx, it.ref); err != nil && !errors.Is(err, credentials.ErrUnknown) {
+		return fmt.Errorf("%w: %s", errSource, it.ref)
+	}
 	if it.secret, err = b.placement(ctx, it.vendor, it.ref, it.live); err != nil {
 		b.log().WarnContext(ctx, "keybrake: no credential to reconcile with", "vendor", name, "reference", it.ref, "error", err)
 		return errors.New("the credential that it was sent with cannot be had")
 	}
 	if it.kept, err = openTrace(it.secret, h.Tenant, h.ID, h.Memo); err != nil {
 		return err
+	}
+	if it.kept.Host == "" {
+		return errors.New("the call was too long to be kept, so it cannot be found again")
 	}
 	it.call = &vendors.Call{
 		Operation: it.row, Method: it.row.Method, Host: it.kept.Host, Path: it.kept.Path, IDs: it.kept.IDs,
@@ -68,11 +78,17 @@ func (b *Brake) recall(ctx context.Context, it *item) (err error) {
 	return nil
 }
 
-// question is the item as its row is asked about it.
-func (it *item) question(now time.Time) *vendors.Case {
+// question is the item as its row is asked about it. flight is the most that a call takes before it is in doubt.
+func (it *item) question(now time.Time, flight time.Duration) *vendors.Case {
 	t := it.kept
+	// By the clock of the process that made the call, or the ledger's, whichever is behind: a list that is read from a
+	// time on would not show a call that was made by a clock that is ahead, and so prove what is not so.
+	sent := it.hold.Deadline.Add(-flight)
+	if t.Sent.Before(sent) {
+		sent = t.Sent
+	}
 	c := &vendors.Case{
-		Call: it.call, Doubt: it.hold.Phase != ledger.Pending, Sent: t.Sent, Ended: it.ended(), Now: now,
+		Call: it.call, Doubt: it.hold.Phase != ledger.Pending, Sent: sent, Ended: it.ended(), Now: now,
 		Bound:  vendors.Bound{Kind: t.Kind, Lines: t.Lines, Object: t.Object},
 		Booked: t.Booked, Objects: t.Objects,
 	}

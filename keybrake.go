@@ -211,6 +211,9 @@ func (b *Brake) longest() time.Duration {
 	return 2*b.cfg.CallTimeout + 6*(b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
 }
 
+// flight is how long after its reserve a call that has not ended is in doubt.
+func (b *Brake) flight() time.Duration { return b.longest() + time.Minute }
+
 // Transport returns a transport over base, or over Config.Base when base is nil.
 func (b *Brake) Transport(base http.RoundTripper) *Transport {
 	if base == nil {

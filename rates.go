@@ -36,14 +36,15 @@ func (b *Brake) convert(lines []cost.Line) (converted []cost.Line, used []cost.R
 	return converted, used, nil
 }
 
-// convertBy counts lines by the rates that a call was reserved at. A line of another currency stays as it is: no budget
-// of the call counts it, so it keeps the hold in doubt.
+// convertBy counts lines by the rates that a call was reserved at, rounded up once for all of one meter and currency, so
+// that what is no more than a bound is none more in the budgets' currency. A line of another currency stays as it is: no
+// budget of the call counts it, so it keeps the hold in doubt.
 func convertBy(rates []cost.Rate, lines []cost.Line) ([]cost.Line, error) {
 	if len(rates) == 0 {
 		return lines, nil
 	}
 	var out []cost.Line
-	for _, l := range lines {
+	for _, l := range addLines(nil, lines) {
 		for _, r := range rates {
 			converted, err := r.Convert(l)
 			if err != nil {

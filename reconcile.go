@@ -210,7 +210,12 @@ func (p *pass) take(h ledger.Hold) *item {
 		_, _ = p.lease(it, 0)
 		return nil
 	}
-	if err := p.b.recall(p.ctx, it); err != nil {
+	switch err := p.b.recall(p.ctx, it); {
+	case errors.Is(err, errSource):
+		p.failed("%s: %w", h.ID, err)
+		p.put(it, p.c.Every)
+		return nil
+	case err != nil:
 		p.tellPerson(it, err.Error())
 		return nil
 	}
@@ -258,6 +263,12 @@ func (p *pass) handle(it *item) (missing bool) {
 		f, err = p.sendAgain(it)
 	}
 	switch {
+	case err != nil && p.ctx.Err() != nil:
+		p.failed("%s: %w", it.hold.ID, err)
+		p.put(it, 0) // the next pass takes it up
+	case err != nil && p.age(it) > p.c.GiveUp:
+		p.failed("%s: %w", it.hold.ID, err)
+		p.tellPerson(it, "the vendor could not be asked; the log says why")
 	case err != nil:
 		p.failed("%s: %w", it.hold.ID, err)
 		p.put(it, p.backoff(it))
@@ -296,7 +307,7 @@ func (p *pass) lookAgain(missing []*item) {
 
 // investigate asks the row what became of the call, and makes the looks that it wants. An error may go away.
 func (p *pass) investigate(it *item) (f vendors.Finding, err error) {
-	c := it.question(p.c.Now())
+	c := it.question(p.c.Now(), p.b.flight())
 	it.looked = nil
 	for range vendors.MostLooks + 1 {
 		if err := contain(func() (err error) { f, err = it.row.Reconcile(c); return err }); err != nil {

@@ -100,7 +100,7 @@ func (a *attempt) request() ledger.Request {
 		Object:    a.object(a.bound.Object),
 		Read:      a.free(),
 		Probing:   a.bound.Probe != nil,
-		Deadline:  a.longest() + time.Minute,
+		Deadline:  a.flight(),
 	}
 	if a.protected() {
 		r.Claim = &ledger.Claim{ID: a.idempotency(), Fingerprint: a.fingerprint(), Memory: row.KeyMemory}

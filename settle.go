@@ -84,10 +84,26 @@ func (a *attempt) read() {
 	a.flag(a.cost.Flag)
 }
 
-// inBudgets is c in the currency of the budgets, by the rates of the reserve.
+// inBudgets is c in the currency of the budgets, by the rates of the reserve. What is booked is rounded up, and what stays
+// held is the rest of both together, rounded up: each for itself would be a micro-unit more than the bound, which would
+// freeze the key.
 func inBudgets(rates []cost.Rate, c vendors.Settlement) (_ vendors.Settlement, err error) {
+	if len(rates) == 0 {
+		return c, nil
+	}
+	all, err := convertBy(rates, slices.Concat(c.Actual, c.Held))
+	if err != nil {
+		return c, err
+	}
 	if c.Actual, err = convertBy(rates, c.Actual); err == nil {
 		c.Held, err = convertBy(rates, c.Held)
+	}
+	for i, h := range c.Held {
+		same := func(l cost.Line) bool { return l.Meter == h.Meter && l.Currency == h.Currency }
+		c.Held[i].Amount = all[slices.IndexFunc(all, same)].Amount
+		if booked := slices.IndexFunc(c.Actual, same); booked >= 0 {
+			c.Held[i].Amount -= c.Actual[booked].Amount
+		}
 	}
 	return c, err
 }

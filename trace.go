@@ -32,7 +32,7 @@ type trace struct {
 
 	Run     string            `json:"run,omitempty"`
 	Agent   string            `json:"agent,omitempty"`
-	Host    string            `json:"host,omitempty"`
+	Host    string            `json:"host,omitempty"` // empty where nothing was kept to find the call by
 	Path    string            `json:"path,omitempty"`
 	IDs     map[string]string `json:"ids,omitempty"`
 	Params  []vendors.Param   `json:"params,omitempty"` // those that the row's Trace names, and the headers that redirect
@@ -92,10 +92,28 @@ func (t trace) with(c vendors.Settlement, booked []cost.Line, now time.Time) tra
 	return t
 }
 
-// memorize keeps the trace for the reservation that a asks for.
+// mostTrace is how long what is kept to find a call again may be, in bytes of its parameters and headers: an agent chooses
+// them, and the ledger keeps them for a month, of calls that the vendor refuses too.
+const mostTrace = 64 << 10
+
+// memorize keeps the trace for the reservation that a asks for. A call that is too long for that is settled and tried
+// again as any other, and nobody but a person finds it at the vendor.
 func (a *attempt) memorize() string {
-	a.kept = a.trace()
-	return a.seal(a.id, a.kept)
+	t := a.trace()
+	size := 0
+	for _, p := range t.Params {
+		size += len(p.Name) + len(p.Value)
+	}
+	for _, values := range t.Header {
+		for _, v := range values {
+			size += len(v)
+		}
+	}
+	if size > mostTrace {
+		t = trace{Kind: t.Kind, Lines: t.Lines, Rates: t.Rates, Send: t.Send, Object: t.Object, Marked: t.Marked}
+	}
+	a.kept = t
+	return a.seal(a.id, t)
 }
 
 // remember takes up the first attempt's trace: a retry sends the same, at the same amount.

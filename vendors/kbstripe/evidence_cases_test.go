@@ -675,6 +675,16 @@ var evidence = []told{
 		{"subscriptions.retrieve /v1/subscriptions/sub_1", `{"id":"sub_1","object":"subscription","status":"active","latest_invoice":"in_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":5000,"amount_remaining":0,"currency":"usd","status":"paid","auto_advance":false,"billing_reason":"subscription_cycle","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 	}},
+	{name: "subscription that was changed since", call: "POST /v1/subscriptions customer=cus_1", bound: "most charge 60.00 USD", want: "?", looks: []looked{
+		{sinceCall("subscriptions.list", "/v1/subscriptions", "&status=all"), list_(false, `{"id":"sub_1","object":"subscription","status":"active","latest_invoice":"in_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`)},
+		{"subscriptions.retrieve /v1/subscriptions/sub_1", `{"id":"sub_1","object":"subscription","status":"active","latest_invoice":"in_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":5000,"amount_remaining":0,"currency":"usd","status":"paid","auto_advance":false,"billing_reason":"subscription_update","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
+	{name: "subscription with an invoice by hand", call: "POST /v1/subscriptions customer=cus_1", bound: "most charge 60.00 USD", want: "?", looks: []looked{
+		{sinceCall("subscriptions.list", "/v1/subscriptions", "&status=all"), list_(false, `{"id":"sub_1","object":"subscription","status":"active","latest_invoice":"in_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`)},
+		{"subscriptions.retrieve /v1/subscriptions/sub_1", `{"id":"sub_1","object":"subscription","status":"active","latest_invoice":"in_1","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":5000,"amount_remaining":0,"currency":"usd","status":"paid","auto_advance":false,"billing_reason":"manual","metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
 	{name: "subscription absent", call: "POST /v1/subscriptions customer=cus_1", bound: "most charge 60.00 USD", want: "absent", looks: []looked{
 		{sinceCall("subscriptions.list", "/v1/subscriptions", "&status=all"), list_(false)},
 	}},

@@ -109,11 +109,18 @@ func findSubscription(t *teller) vendors.Finding {
 	if r == nil {
 		return t.finding
 	}
-	bill := readReply(r, "subscription").maybe("latest_invoice")
-	if !bills.has(bill) {
+	id = readReply(r, "subscription").maybe("latest_invoice")
+	if !bills.has(id) {
 		return t.costs(r, "active")
 	}
-	return t.invoiceOf(bill)
+	bill := t.object(bills, id)
+	if bill == nil {
+		return t.finding
+	}
+	if readReply(bill, "invoice").maybe("billing_reason") != "subscription_create" {
+		return vendors.Finding{Why: "the subscription's latest invoice is not its first: a later cycle or call has made it"}
+	}
+	return t.billed(bill, true)
 }
 
 // findInvoiced looks up the invoice that a change of a subscription has made, where its reply has named it. Whether a

@@ -62,7 +62,7 @@ func checkMarks(c *vendors.Call) error {
 		if strings.Contains(p.Name, "[keybrake_") {
 			return &vendors.Refusal{Code: reason.ParamDenied, Param: p.Name, Detail: "metadata keys that begin with keybrake_ are the brake's own marks; use other keys"}
 		}
-		if strings.HasSuffix(strings.TrimSuffix(p.Name, "]"), "metadata") { // of the object, or of another: invoice_metadata
+		if strings.HasSuffix(strings.TrimRight(p.Name, "[]"), "metadata") { // of the object, or of another: invoice_metadata
 			return &vendors.Refusal{Code: reason.ParamDenied, Param: p.Name, Detail: "metadata as a single value removes all keys, the brake's marks among them; unset keys by their names"}
 		}
 	}

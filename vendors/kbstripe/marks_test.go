@@ -123,6 +123,7 @@ func TestMarksAreTheBrakes(t *testing.T) {
 		"/v1/refunds charge=ch_1&metadata[keybrake_]=x",
 		"/v1/refunds/re_1 metadata[keybrake_call]=",
 		"/v1/refunds/re_1 metadata=",
+		"/v1/refunds/re_1 metadata[]=",
 		"/v1/charges/ch_1 metadata[keybrake_call]=rsv_9",
 		"/v1/payment_intents/pi_1 metadata[keybrake_call]=rsv_9",
 		"/v1/payment_intents/pi_1 metadata=",

@@ -1,0 +1,157 @@
+package keybrake_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keybrake/keybrake-go"
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/credentials"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/vendors"
+)
+
+// What is booked and what stays held are rounded up at the rate of the reserve. Both together are the bound, and not a
+// micro-unit more, which would freeze the key.
+func TestAPartThatIsBookedAndTheRestThatIsHeldAreTheBoundAtAnyRate(t *testing.T) {
+	eur := func(amount int64) []cost.Line {
+		return []cost.Line{{Meter: cost.Charge, Currency: "EUR", Amount: amount}}
+	}
+	o := officeWith(t, func(c *keybrake.Config) {
+		c.Rates = func() cost.Rates {
+			return cost.Rates{To: "USD", Of: map[cost.Currency]string{"EUR": "1.0842"}, AsOf: time.Now(), MaxAge: time.Hour, Haircut: 200}
+		}
+		c.Vendors[0].Operations[0].Bound = func(*vendors.Call, *vendors.Reply) (vendors.Bound, error) {
+			return vendors.Bound{Kind: vendors.Exact, Lines: eur(50_000_000)}, nil
+		}
+		c.Vendors[0].Operations[0].Settle = func(*vendors.Call, vendors.Bound, *vendors.Reply) (vendors.Settlement, error) {
+			return vendors.Settlement{Actual: eur(16_670_000), Held: eur(33_330_000)}, nil
+		}
+	})
+	o.replies = ok
+	o.order(t, "/orders/cu_1")
+	o.want(t, 18_435_087, 55_294_200-18_435_087)
+	if r := o.sink.Records(); r[len(r)-1].Flag != "" {
+		t.Errorf("the record is flagged: %+v", r[len(r)-1])
+	}
+}
+
+// An agent chooses the parameters of its calls, and the ledger remembers refused calls for a month: of one that is long
+// no more is kept than what a retry and the settle need.
+func TestALongCallIsNotKeptInTheLedger(t *testing.T) {
+	o := newOffice(t)
+	o.replies = func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 422, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	}
+	long := strings.Repeat("n", 1<<20)
+	o.orderAs(t, "/orders/cu_1", long, "")
+	records := o.sink.Records()
+	h, err := o.ledger.Find(t.Context(), "acme", records[len(records)-1].CallID)
+	if err != nil || h.Phase != ledger.Released || len(h.Memo) > 4<<10 {
+		t.Errorf("%v: of a %s call of 1 MiB the ledger keeps %d bytes", err, h.Phase, len(h.Memo))
+	}
+
+	o.replies = func(*http.Request) (*http.Response, error) { return nil, errors.New("cut") }
+	o.orderAs(t, "/orders/cu_1", long, "k1")
+	var told []keybrake.Unresolved
+	o.pass(t, o.reconciler(t, func(c *keybrake.ReconcilerConfig) {
+		c.Person = func(_ context.Context, u keybrake.Unresolved) { told = append(told, u) }
+	}))
+	if len(told) != 1 || !strings.Contains(told[0].Why, "too long to be kept") || len(o.looked()) != 0 {
+		t.Errorf("a person was told %+v after the looks %q", told, o.looked())
+	}
+	o.want(t, 0, usd20)
+	o.replies = ok
+	o.orderAs(t, "/orders/cu_1", long, "k1")
+	o.want(t, usd20, 0)
+}
+
+func TestASourceThatIsDownForAMomentIsNotForAPerson(t *testing.T) {
+	o := newOffice(t)
+	o.order(t, "/orders/cu_1")
+	down := true
+	b := o.another(t, func(c *keybrake.Config) {
+		static := c.Credentials
+		c.Credentials = sourceFunc(func(ctx context.Context, ref string) (credentials.Credential, error) {
+			if down {
+				return credentials.Credential{}, errors.New("the vault is sealed")
+			}
+			return static.Get(ctx, ref)
+		})
+	})
+	persons := 0
+	r, err := b.Reconciler(keybrake.ReconcilerConfig{Tenants: []string{"acme"}, Now: o.clock.now, Pace: 1, Gap: 1, Person: func(context.Context, keybrake.Unresolved) { persons++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.find = finds(vendors.Finding{Outcome: vendors.Executed, Cost: costing(1)})
+	if p, err := r.Pass(t.Context()); p.Failed != 1 || err == nil || persons != 0 {
+		t.Errorf("%+v, %v; a person was told %d times", p, err, persons)
+	}
+	down = false
+	o.clock.advance(2 * time.Minute)
+	if p, err := r.Pass(t.Context()); p.Settled != 1 || err != nil {
+		t.Errorf("two minutes later: %+v, %v", p, err)
+	}
+	o.want(t, 1, 0)
+}
+
+type sourceFunc func(context.Context, string) (credentials.Credential, error)
+
+func (f sourceFunc) Get(ctx context.Context, ref string) (credentials.Credential, error) {
+	return f(ctx, ref)
+}
+
+// A vendor that cannot be reached for days is for a person too, in the end.
+func TestLooksThatFailForDaysAreForAPerson(t *testing.T) {
+	o := newOffice(t)
+	o.order(t, "/orders/cu_1")
+	o.find = finds(vendors.Finding{Outcome: vendors.Executed, Cost: costing(1)})
+	o.down = true
+	o.clock.advance(100 * time.Hour)
+	persons := 0
+	r := o.reconciler(t, func(c *keybrake.ReconcilerConfig) {
+		c.Person = func(context.Context, keybrake.Unresolved) { persons++ }
+	})
+	if p, err := r.Pass(t.Context()); p.Failed != 1 || err == nil || persons != 1 {
+		t.Errorf("%+v, %v; a person was told %d times", p, err, persons)
+	}
+	o.want(t, 0, usd20)
+}
+
+// Between two clocks the one that is behind says from when on a call is looked for: a list that begins after it proves
+// that it was never executed.
+func TestAClockThatIsAheadHidesNoCall(t *testing.T) {
+	o := newOffice(t)
+	o.clock.advance(-30 * time.Minute) // the ledger's is right; the brake's, with which Sent is kept, is ahead
+	o.order(t, "/orders/cu_1")
+	var got *vendors.Case
+	o.find = func(c *vendors.Case) (vendors.Finding, error) { got = c; return vendors.Finding{}, nil }
+	o.pass(t, o.reconciler(t, nil))
+	if late := got.Sent.Sub(o.clock.now()); late > 0 {
+		t.Errorf("it is looked for from %v after it was made", late)
+	}
+}
+
+// What stops a pass leaves what it had in hand to the next one.
+func TestAStoppedPassKeepsNothingFromTheNext(t *testing.T) {
+	o := newOffice(t)
+	o.order(t, "/orders/cu_1")
+	ctx, stop := context.WithCancel(t.Context())
+	o.find = func(*vendors.Case) (vendors.Finding, error) {
+		stop()
+		return vendors.Finding{Look: &vendors.Probe{Operation: "acme.orders.list", Path: "/orders"}}, nil
+	}
+	r := o.reconciler(t, func(c *keybrake.ReconcilerConfig) { c.Pace = time.Hour })
+	_, _ = r.Pass(ctx)
+	o.find = func(*vendors.Case) (vendors.Finding, error) {
+		return vendors.Finding{Outcome: vendors.Executed, Cost: costing(usd20)}, nil
+	}
+	if p := o.pass(t, o.reconciler(t, nil)); p.Settled != 1 {
+		t.Errorf("the next pass: %+v", p)
+	}
+}
