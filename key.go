@@ -96,6 +96,10 @@ func readClaims(text []byte, live bool) (*claims, error) {
 	if err := d.Decode(c); err != nil {
 		return nil, err
 	}
+	if again, err := json.Marshal(c); err != nil || !bytes.Equal(again, text) {
+		// A name that stands twice or in other letters, or more text behind: readers differ in what such claims say.
+		return nil, errors.New("claims that are not in the one form in which they are written")
+	}
 	p, err := policy.ParseJSON("vault key", c.RawPolicy)
 	c.policy = p
 	return c, err

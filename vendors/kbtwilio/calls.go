@@ -17,7 +17,9 @@ import (
 const longestCall = 24 * 60 * 60
 
 // boundCall prices one outgoing call: its limit in minutes, at the dearest price of its destination, and what is
-// billed beside it. What it runs once it is answered has to be in the request and call nobody else.
+// billed beside it. What it runs once it is answered has to be in the request and call nobody else. A Twiml that may is
+// nobody's to grant by name, so whom it calls is one recipient more, unknown: no rule that lists countries or recipients
+// lets it through, whatever its ceiling.
 func (t tariff) boundCall(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, error) {
 	b, to, country, err := t.leg(c)
 	if err != nil {
@@ -28,14 +30,20 @@ func (t tariff) boundCall(c *vendors.Call, _ *vendors.Reply) (vendors.Bound, err
 			b.add(0, 0, name+": what the call runs is not in the request and may call others; send Twiml, or give the rule a ceiling")
 		}
 	}
-	if twiml, ok := c.Get("Twiml"); ok {
-		said, why := saidBy(twiml)
-		b.add(0, 0, why)
-		if said > 0 {
-			b.use((said+99)/100, "call.say")
-		}
+	twiml, ok := c.Get("Twiml")
+	if !ok {
+		return b.bound(to, country)
 	}
-	return b.bound(to, country)
+	said, why := saidBy(twiml)
+	b.add(0, 0, why)
+	if said > 0 {
+		b.use((said+99)/100, "call.say")
+	}
+	bound, err := b.bound(to, country)
+	if why != "" {
+		bound.Recipients, bound.Countries = append(bound.Recipients, "?"), append(bound.Countries, unknownCountry)
+	}
+	return bound, err
 }
 
 // boundParticipant prices a call into a conference.
