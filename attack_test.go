@@ -137,6 +137,28 @@ func TestAClockThatIsAheadHidesNoCall(t *testing.T) {
 	}
 }
 
+// Where the ledger is of the same machine, the vendor's own clock shows that this one is ahead.
+func TestAbsenceIsNoProofByAClockThatIsAheadOfTheVendors(t *testing.T) {
+	for ahead, freed := range map[time.Duration]int{2 * time.Minute: 0, 0: 1, -2 * time.Minute: 1} {
+		var o *office
+		o = officeWith(t, func(c *keybrake.Config) {
+			c.Base = roundTripper(func(r *http.Request) (*http.Response, error) {
+				resp, err := o.answer(r)
+				if err == nil {
+					resp.Header.Set("Date", time.Now().Add(-ahead).UTC().Format(http.TimeFormat))
+				}
+				return resp, err
+			})
+		})
+		o.order(t, "/orders/cu_1")
+		o.clock.advance(time.Hour)
+		o.find = finds(vendors.Finding{Absent: true, Why: "not in the list"})
+		if p := o.pass(t, o.reconciler(t, nil)); p.Freed != freed {
+			t.Errorf("%v ahead: %+v", ahead, p)
+		}
+	}
+}
+
 // What stops a pass leaves what it had in hand to the next one.
 func TestAStoppedPassKeepsNothingFromTheNext(t *testing.T) {
 	o := newOffice(t)

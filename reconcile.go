@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -305,15 +306,23 @@ func (p *pass) lookAgain(missing []*item) {
 	}
 }
 
+// mostAhead is by how much this machine's clock, with which calls are sent, may be ahead of the vendor's, by which its
+// lists begin: less than the least margin of an adapter, a minute.
+const mostAhead = 30 * time.Second
+
 // investigate asks the row what became of the call, and makes the looks that it wants. An error may go away.
 func (p *pass) investigate(it *item) (f vendors.Finding, err error) {
 	c := it.question(p.c.Now(), p.b.flight())
 	it.looked = nil
+	ahead := false
 	for range vendors.MostLooks + 1 {
 		if err := contain(func() (err error) { f, err = it.row.Reconcile(c); return err }); err != nil {
 			return vendors.Finding{Why: scrub(it.secret, err.Error())}, nil
 		}
 		if f.Look == nil {
+			if f.Absent && ahead {
+				return vendors.Finding{Why: "the vendor's list does not show the call, and this machine's clock is ahead of the vendor's, so that it may begin too late"}, nil
+			}
 			return sound(f, c.Bound), nil
 		}
 		if len(c.Seen) == vendors.MostLooks {
@@ -323,9 +332,13 @@ func (p *pass) investigate(it *item) (f vendors.Finding, err error) {
 			return vendors.Finding{}, err
 		}
 		p.progress.Looks++
+		asked := time.Now()
 		reply, err := p.b.look(p.ctx, it.account, f.Look, it.call.Host, it.call.Header)
 		if err != nil {
 			return vendors.Finding{}, fmt.Errorf("%s: %w", f.Look.Operation, err)
+		}
+		if at, err := http.ParseTime(reply.Header.Get("Date")); err == nil && asked.Sub(at) > mostAhead {
+			ahead = true
 		}
 		it.looked = append(it.looked, f.Look.Operation)
 		c.Seen = append(c.Seen, reply)
