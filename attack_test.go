@@ -12,6 +12,7 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
@@ -175,5 +176,26 @@ func TestAStoppedPassKeepsNothingFromTheNext(t *testing.T) {
 	}
 	if p := o.pass(t, o.reconciler(t, nil)); p.Settled != 1 {
 		t.Errorf("the next pass: %+v", p)
+	}
+}
+
+// Two mails that differ in what is attached alone are two, and the second does not get the first one's answer.
+func TestAnotherAttachmentIsNoRepetition(t *testing.T) {
+	w := newWorld(t, nil)
+	p := everything()
+	p.Repeat = policy.Once(time.Minute)
+	key := w.issue(t, "run_1", p)
+	for i, content := range []string{"[1,2,3]", "[1,2,4]", `"AQID"`, "[ 1, 2, 3 ]"} {
+		body := `{"from":"a@acme.dev","to":"b@x.dev","subject":"invoice","text":"t","attachments":[{"filename":"a.pdf","content":` + content + `}]}`
+		resp, err := w.Transport(nil).RoundTrip(request(t, "POST", "https://api.resend.com/emails", key.Token(), "application/json", body))
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %v, %v", content, resp, err)
+		}
+		if again := resp.Header.Get("Keybrake-Replayed") != ""; again != (i == 3) {
+			t.Errorf("%s: answered as before is %v", content, again)
+		}
+	}
+	if n := len(w.fake.Executions()); n != 3 {
+		t.Errorf("%d mails were sent, want 3", n)
 	}
 }

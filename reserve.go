@@ -1,11 +1,13 @@
 package keybrake
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"path"
@@ -359,13 +361,23 @@ func (a *attempt) fingerprint() string {
 }
 
 // asRead is the request as it was read: two bodies that say the same in other words, such as JSON with more spaces, are
-// one.
+// one. A JSON value that reads as empty may be an attachment's bytes, which no parameter shows: then what stands there is
+// compared as it was written, or the second of two mails would get the first one's answer and never be sent.
 func (a *attempt) asRead() string {
 	params := make([]string, 0, len(a.call.Params))
+	unseen := false
 	for _, p := range a.call.Params {
 		params = append(params, digest(p.Name, p.Value))
+		unseen = unseen || p.Value == ""
 	}
 	slices.Sort(params)
+	if unseen && a.call.Operation.Body == vendors.JSON {
+		var text bytes.Buffer
+		if json.Compact(&text, a.body) != nil { // it was read, so it can be
+			text.Write(a.body)
+		}
+		params = append(params, digest(text.String()))
+	}
 	return digest(a.call.Operation.Name, a.call.Path, strings.Join(params, ""))
 }
 
