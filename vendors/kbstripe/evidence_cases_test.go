@@ -702,6 +702,9 @@ var evidence = []told{
 	{name: "subscriptions/sub_1, later", call: "POST /v1/subscriptions/sub_1", bound: "most charge 60.00 USD", pending: "-", objects: "sub_1 in_1", want: "pending held charge 50.00 USD on in_1 again 24h flag recurring", looks: []looked{
 		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":0,"amount_remaining":5000,"currency":"usd","status":"open","auto_advance":false,"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
 	}},
+	{name: "subscriptions/sub_1, which has made no invoice", call: "POST /v1/subscriptions/sub_1", bound: "most charge 60.00 USD", pending: "-", objects: "sub_1 in_1", want: "executed charge 60.00 USD flag recurring", looks: []looked{
+		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","created":1700000000,"amount_due":50,"amount_paid":50,"amount_remaining":0,"currency":"usd","status":"paid","auto_advance":false,"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},
+	}},
 	{name: "customers/cus_1/subscriptions/sub_1", call: "POST /v1/customers/cus_1/subscriptions/sub_1", bound: "most charge 60.00 USD", want: "?"},
 	{name: "customers/cus_1/subscriptions/sub_1, later", call: "POST /v1/customers/cus_1/subscriptions/sub_1", bound: "most charge 60.00 USD", pending: "-", objects: "sub_1 in_1", want: "pending held charge 50.00 USD on in_1 again 24h flag recurring", looks: []looked{
 		{"invoices.retrieve /v1/invoices/in_1", `{"id":"in_1","object":"invoice","amount_due":5000,"amount_paid":0,"amount_remaining":5000,"currency":"usd","status":"open","auto_advance":false,"metadata":{"keybrake_run":"run_1","keybrake_call":"rsv_1"}}`},

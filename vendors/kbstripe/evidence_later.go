@@ -1,6 +1,8 @@
 package kbstripe
 
 import (
+	"time"
+
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -148,8 +150,32 @@ func (t *teller) invoiceOf(id string) vendors.Finding {
 	if bill == nil {
 		return t.finding
 	}
-	if why := readReply(bill, "invoice").maybe("billing_reason"); why == "subscription_cycle" || why == "subscription_threshold" {
+	o := readReply(bill, "invoice")
+	if why := o.maybe("billing_reason"); why == "subscription_cycle" || why == "subscription_threshold" {
 		return vendors.Finding{Why: "the invoice that was found is of a later cycle"}
 	}
+	if o.madeBefore(t.Sent.Add(-margin)) {
+		return t.found(vendors.Settlement{Actual: t.reservedOrBooked(), Objects: ids(id), Flag: "recurring"}, "active")
+	}
 	return t.billed(bill, true)
+}
+
+// reservedOrBooked is what a call on a subscription counts that has made no invoice of its own: what it adds comes with
+// the next one, which it was bounded by.
+func (t *teller) reservedOrBooked() []cost.Line {
+	if len(t.Booked) > 0 {
+		return t.Booked
+	}
+	return t.Bound.Lines
+}
+
+// madeBefore reports whether an invoice is known to be older: the latest one of a subscription is an earlier call's where
+// a change has made none, and says nothing of what that costs.
+func (o *reader) madeBefore(at time.Time) bool {
+	if !o.has("created") {
+		return false
+	}
+	created := &reader{tree: o.tree}
+	made := created.amount("created")
+	return created.err == nil && time.Unix(made, 0).Before(at)
 }

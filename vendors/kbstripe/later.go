@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -265,6 +266,9 @@ func settleItem(_ *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Set
 	return vendors.Settlement{Actual: b.Lines, Objects: ids(id), Flag: "recurring"}, nil
 }
 
+// longestCall is more than Stripe takes to answer: an invoice that is older than that is another call's.
+const longestCall = 3 * time.Minute
+
 // settleSubscription reads the invoice that the call made, where the agent has expanded it. Where it has not, the
 // ceiling stands: booked when the subscription is active, held on the invoice when that is still to be paid.
 func settleSubscription(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (vendors.Settlement, error) {
@@ -280,7 +284,10 @@ func settleSubscription(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (ven
 		return vendors.Settlement{Objects: ids(id)}, nil
 	}
 	s := vendors.Settlement{Objects: ids(id, o.maybe("latest_invoice")), Again: withinWeek}
-	if bill := o.part("latest_invoice"); o.has("latest_invoice") && o.maybe("latest_invoice") == "" {
+	bill := o.part("latest_invoice")
+	answered, err := http.ParseTime(r.Header.Get("Date"))
+	old := err == nil && bill.madeBefore(answered.Add(-longestCall))
+	if !old && o.has("latest_invoice") && o.maybe("latest_invoice") == "" {
 		in, err := readInvoice(bill)
 		if err != nil {
 			return vendors.Settlement{}, err
@@ -300,6 +307,9 @@ func settleSubscription(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (ven
 	switch status {
 	case "active":
 		s.Actual = b.Lines
+		if old { // nothing is to be looked at
+			s.Again = 0
+		}
 	case "incomplete", "past_due", "unpaid", "trialing", "paused", "incomplete_expired", "canceled":
 		s.Held, s.Object = b.Lines, id
 		if in := o.maybe("latest_invoice"); invoiceID.MatchString(in) {
