@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/reason"
@@ -28,14 +29,17 @@ const replayHeader = "Keybrake-Replayed"
 func (a *attempt) keepAnswer(header http.Header) {
 	rule := a.claims.policy.Repeat
 	keeper, ok := a.cfg.Ledger.(ledger.Keeper)
-	if !rule.Answer || !ok || a.reply == nil || a.doubt != "" || a.free() {
+	// No longer than the call itself counts, which it does from its reserve on: the next one has an answer of its own, or
+	// is in doubt.
+	left := rule.Window.Rolls() - time.Since(a.start)
+	if !rule.Answer || !ok || a.reply == nil || a.doubt != "" || a.free() || left <= 0 {
 		return
 	}
 	text, _ := json.Marshal(answer{a.permit.Hold().ID, a.landing.Status, a.landing.Proto, header, a.landing.Body}) // cannot fail
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
 	name := a.repetition()
-	if err := keeper.Keep(ctx, a.claims.Tenant, "answer:"+name, sealText(a.secret, text, a.claims.Tenant, name), rule.Window.Rolls()); err != nil {
+	if err := keeper.Keep(ctx, a.claims.Tenant, "answer:"+name, sealText(a.secret, text, a.claims.Tenant, name), left); err != nil {
 		a.log().WarnContext(a.ctx, "keybrake: the answer to a call is not kept; a repetition will be refused", "operation", a.call.Operation.Name, "error", err)
 	}
 }

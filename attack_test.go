@@ -3,17 +3,22 @@ package keybrake_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keybrake/keybrake-go"
+	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/ledger/memory"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/vendors"
+	"github.com/keybrake/keybrake-go/vendors/kbresend"
 )
 
 // What is booked and what stays held are rounded up at the rate of the reserve. Both together are the bound, and not a
@@ -198,4 +203,53 @@ func TestAnotherAttachmentIsNoRepetition(t *testing.T) {
 	if n := len(w.fake.Executions()); n != 3 {
 		t.Errorf("%d mails were sent, want 3", n)
 	}
+}
+
+// An answer is no one's any more once its call has left the window: the next call may be in doubt.
+func TestAnAnswerIsKeptForAsLongAsItsCallCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer, err := keybrake.NewIssuer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls := 0
+		b, err := keybrake.New(t.Context(), keybrake.Config{
+			Issuer: issuer, Ledger: memory.New(), Vendors: []vendors.Vendor{kbresend.New(nil)}, Audit: audit.InsecureDiscard(),
+			Credentials: credentials.Static(map[string]string{"resend": resendSecret}),
+			Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if calls++; calls > 1 {
+					return nil, errors.New("cut")
+				}
+				time.Sleep(30 * time.Second)
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"id":"m1"}`)), Request: r}, nil
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := policy.Policy{Allow: []policy.Rule{{Operation: "resend.*"}}, Budgets: []policy.Budget{policy.Lifetime(policy.USD("1"))}}
+		p.Repeat = policy.Once(time.Minute)
+		key, err := b.Issue(t.Context(), keybrake.Grant{
+			Tenant: "acme", Agent: "bot", Run: "run_1", Credentials: map[string]string{"resend": "resend"}, Policy: p, TTL: time.Hour,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func() (*http.Response, error) {
+			body := `{"from":"a@acme.dev","to":"b@x.dev","subject":"s","text":"t"}`
+			return b.Transport(nil).RoundTrip(request(t, "POST", "https://api.resend.com/emails", key.Token(), "application/json", body))
+		}
+		if resp, err := send(); err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp, err)
+		}
+		time.Sleep(20 * time.Second)
+		if resp, err := send(); err != nil || resp.Header.Get("Keybrake-Replayed") == "" {
+			t.Errorf("within the window: %v, %v", resp, err)
+		}
+		time.Sleep(11 * time.Second) // a minute after the first
+		_, _ = send()                // in doubt
+		if resp, err := send(); err != nil || resp.StatusCode != 429 || calls != 2 {
+			t.Errorf("the repetition of a call in doubt: %v, %v after %d calls", resp, err, calls)
+		}
+	})
 }
