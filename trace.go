@@ -94,7 +94,7 @@ func (t trace) with(c vendors.Settlement, booked []cost.Line, now time.Time) tra
 
 // mostTrace is how long what is kept to find a call again may be, in bytes of its parameters and headers: an agent chooses
 // them, and the ledger keeps them for a month, of calls that the vendor refuses too.
-const mostTrace = 64 << 10
+const mostTrace = 16 << 10
 
 // memorize keeps the trace for the reservation that a asks for. A call that is too long for that is settled and tried
 // again as any other, and nobody but a person finds it at the vendor.
