@@ -125,7 +125,7 @@ func TestADayEndsAtMidnight(t *testing.T) {
 		sent := 0
 		c.Base = tripFunc(func(*http.Request) (*http.Response, error) {
 			sent++
-			body := fmt.Sprintf(`{"id":"pi_%d","object":"payment_intent","amount":500,"currency":"usd","status":"requires_payment_method"}`, sent)
+			body := fmt.Sprintf(`{"id":"pi_%d","object":"payment_intent","amount":500,"amount_capturable":0,"amount_received":0,"currency":"usd","status":"requires_payment_method"}`, sent)
 			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
 		})
 		brake, err := keybrake.New(context.Background(), c)
