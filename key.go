@@ -336,7 +336,7 @@ func (b *Brake) checkRules(ctx context.Context, g Grant) error {
 		errs = append(errs, errors.New("in Grant.Policy.repeat.answer: this ledger keeps no answers; use one that is a ledger.Keeper, or leave it out and have repetitions refused"))
 	}
 	for i, r := range g.Policy.Allow {
-		if err := b.checkRule(r, g.Credentials, budgets); err != nil {
+		if err := errors.Join(b.checkRule(r, g.Credentials, budgets), b.checkAmounts(r)); err != nil {
 			errs = append(errs, fmt.Errorf("in Grant.Policy.allow[%d]: %w", i, err))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -58,6 +59,20 @@ func convertBy(rates []cost.Rate, lines []cost.Line) ([]cost.Line, error) {
 		out = addLines(out, []cost.Line{l})
 	}
 	return out, nil
+}
+
+// checkAmounts refuses a rule whose amounts no cost could be compared with, for the same reason.
+func (b *Brake) checkAmounts(r policy.Rule) error {
+	if b.cfg.Rates == nil {
+		return nil
+	}
+	to := b.cfg.Rates().To
+	for name, amount := range map[string]policy.Amount{"max_per_call": r.MaxPerCall, "ceiling": r.Ceiling} {
+		if amount.Currency != "" && amount.Currency != to {
+			return fmt.Errorf("%s is in %s, and Config.Rates counts all costs in %s; give it in %s", name, amount.Currency, to, to)
+		}
+	}
+	return nil
 }
 
 // checkCurrency refuses budgets that could count nothing, since every cost is counted in the one currency of the rates.

@@ -151,6 +151,16 @@ func TestBudgetsInOtherCurrenciesThanTheRatesAreRefused(t *testing.T) {
 	if _, err := w.Issue(t.Context(), grant("run_1", p)); err == nil || !strings.Contains(err.Error(), "counts all costs in USD") {
 		t.Errorf("a key with a budget in euros: %v", err)
 	}
+	for name, r := range map[string]policy.Rule{
+		"max_per_call": {Operation: "stripe.charges.create", MaxPerCall: policy.Money("1", "EUR")},
+		"ceiling":      {Operation: "stripe.charges.create", Ceiling: policy.Money("1", "EUR")},
+	} {
+		p := everything()
+		p.Allow = append(p.Allow, r)
+		if _, err := w.Issue(t.Context(), grant("run_1", p)); err == nil || !strings.Contains(err.Error(), name+" is in EUR") {
+			t.Errorf("a key with a %s in euros: %v", name, err)
+		}
+	}
 	if err := w.SetBudget(t.Context(), "acme", policy.Daily(policy.Money("10", "EUR")).Shared("team")); err == nil || !strings.Contains(err.Error(), "counts all costs in USD") {
 		t.Errorf("a shared budget in euros: %v", err)
 	}

@@ -100,11 +100,13 @@ const given = `package fragments
 
 import (
 	"context"
+	"io"
 	"log"
 	"net/http"
 	"time"
 
 	"github.com/keybrake/keybrake-go"
+	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/vendors/kbresend"
@@ -126,6 +128,9 @@ var (
 	config     keybrake.Config
 	asOf       time.Time
 	u          keybrake.Unresolved
+	reconciler *keybrake.Reconciler
+	yesterday  time.Time
+	file       io.Reader
 	err        error
 	_          = log.Print
 	_          = kbstripe.New
@@ -133,6 +138,7 @@ var (
 	_          = kbresend.New
 	_          = http.NewRequest
 	_          = policy.USD
+	_          = audit.Read
 	_          = cost.Lifetime
 	_          = resend.NewCustomClient
 	_          = stripe.String

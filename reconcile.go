@@ -40,7 +40,7 @@ type ReconcilerConfig struct {
 
 // A Reconciler finds out at the vendors what became of calls in doubt, and what calls did cost in the end whose price
 // was not final when they were answered. It only reads; what it finds is booked and on record. It never sends a call
-// again.
+// again, unless [Config.InsecureResend] is set.
 //
 // Many may run at once, in one process or several, and one that is stopped is taken up by the next: what was looked at,
 // and when it is due again, stands in the ledger as leases, and each call is handled by one of them at a time.

@@ -309,15 +309,23 @@ func exported(f *ast.File) (names []string) {
 	return names
 }
 
-// A ceiling is counted as it stands, so that one in another currency than that of the rates is counted by no budget.
+// A ceiling is counted as it stands, so that one in another currency than that of the rates is counted by no budget. The
+// key is of a brake without rates: one that has them issues none such.
 func TestACeilingIsInTheCurrencyOfTheRates(t *testing.T) {
-	rates := euros()
-	w := newWorld(t, rates.set)
+	w := newWorld(t, euros().set)
+	elsewhere, err := keybrake.New(t.Context(), w.config())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for ceiling, admitted := range map[cost.Currency]bool{"USD": true, "EUR": false} {
-		tok := w.issue(t, "run_"+string(ceiling), policy.Policy{
+		key, err := elsewhere.Issue(t.Context(), grant("run_"+string(ceiling), policy.Policy{
 			Allow:   []policy.Rule{{Operation: "stripe.sources.create", Ceiling: policy.Money("5", ceiling)}},
 			Budgets: []policy.Budget{policy.Lifetime(policy.USD("60"))},
-		}).Token()
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok := key.Token()
 		before := len(w.fake.Received())
 		d := denial(t, w.Transport(nil), request(t, "POST", "https://api.stripe.com/v1/sources", tok, formType, "type=card"))
 		if went := len(w.fake.Received()) > before; went != admitted || admitted != (d == nil) || !admitted && d.Reason != reason.CurrencyDenied {
