@@ -81,26 +81,13 @@ func (b *Brake) sendAgain(ctx context.Context, it *item) (vendors.Finding, error
 // answered is what the answer to a second send proves: an execution, or nothing. A refusal says nothing of the first.
 func (it *item) answered(r *vendors.Reply) (f vendors.Finding) {
 	f.Why = fmt.Sprintf("sent again, it was answered with status %d", r.Status)
-	judge := it.row.Outcome
-	if judge == nil {
-		judge = vendors.ByStatus
-	}
 	bound := vendors.Bound{Kind: it.kept.Kind, Lines: it.kept.Lines, Object: it.kept.Object}
-	err := contain(func() (err error) {
-		outcome, settled := judge(it.call, r), vendors.Settlement{Actual: bound.Lines}
-		if outcome != vendors.Executed && outcome != vendors.Pending {
-			return nil
-		}
-		if it.row.Settle != nil {
-			settled, err = it.row.Settle(it.call, bound, r)
-		}
-		if err == nil {
-			f.Outcome, f.Cost = outcome, settled
-		}
-		return err
-	})
-	if err != nil {
-		return vendors.Finding{Why: f.Why + ", which cannot be read"}
+	outcome, settled, err := readReply(it.call, bound, r)
+	switch {
+	case err != nil:
+		f.Why += ", which cannot be read"
+	case outcome == vendors.Executed || outcome == vendors.Pending:
+		f.Outcome, f.Cost = outcome, settled
 	}
 	return f
 }

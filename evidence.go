@@ -212,8 +212,7 @@ func (b *Brake) free(ctx context.Context, it *item) error {
 // settlement is what was found as the ledger books it.
 func (it *item) settlement(f vendors.Finding, found vendors.Settlement, now time.Time) ledger.Settlement {
 	s := ledger.Settlement{Phase: ledger.Settled, Actual: found.Actual, Held: found.Held}
-	holds := slices.ContainsFunc(found.Held, func(l cost.Line) bool { return l.Amount > 0 })
-	if f.Outcome == vendors.Pending || holds || found.Again > 0 {
+	if goesOn(f.Outcome, found) {
 		s.Phase = ledger.Pending
 		s.Object = objectIn(scope(it.vendor, it.call, it.ref, it.live), found.Object)
 		s.Memo = it.kept.with(f.Cost, f.Cost.Actual, now).seal(it.secret, it.hold.Tenant, it.hold.ID, it.ref, it.live)

@@ -50,38 +50,45 @@ func (a *attempt) classify() {
 }
 
 func (a *attempt) read() {
-	row := a.call.Operation
-	judge := row.Outcome
-	if judge == nil {
-		judge = vendors.ByStatus
-	}
-	err := contain(func() error {
-		if o := judge(a.call, a.reply); o >= vendors.OutcomeUnknown && o <= vendors.Pending {
-			a.outcome = o // any other is none, and stays unknown
-		}
-		return nil
-	})
-	if err == nil && (a.outcome == vendors.Executed || a.outcome == vendors.Pending) {
-		a.cost = vendors.Settlement{Actual: a.bound.Lines}
-		if row.Settle != nil {
-			err = contain(func() (err error) {
-				a.cost, err = row.Settle(a.call, a.bound, a.reply)
-				return err
-			})
-		}
-		if err == nil {
-			a.billed = a.cost.Actual
-			a.cost, err = inBudgets(a.rates, a.cost)
-		}
+	var err error
+	if a.outcome, a.cost, err = readReply(a.call, a.bound, a.reply); err == nil {
+		a.billed = a.cost.Actual
+		a.cost, err = inBudgets(a.rates, a.cost)
 	}
 	switch {
 	case err != nil:
 		a.outcome, a.doubt, a.cost = vendors.OutcomeUnknown, "the reply cannot be read", vendors.Settlement{}
-		a.log().WarnContext(a.ctx, "keybrake: a reply cannot be read; the hold stays", "operation", row.Name, "reservation", a.permit.Hold().ID, "error", a.scrubError(err))
+		a.log().WarnContext(a.ctx, "keybrake: a reply cannot be read; the hold stays", "operation", a.call.Operation.Name, "reservation", a.permit.Hold().ID, "error", a.scrubError(err))
 	case a.outcome == vendors.OutcomeUnknown:
 		a.doubt = fmt.Sprintf("status %d proves nothing", a.reply.Status)
 	}
 	a.flag(a.cost.Flag)
+}
+
+// readReply asks the call's row what a reply proves, and what it says that the call did cost in the vendor's currency. An
+// error means that the reply cannot be read.
+func readReply(c *vendors.Call, b vendors.Bound, r *vendors.Reply) (o vendors.Outcome, s vendors.Settlement, err error) {
+	judge, settle := c.Operation.Outcome, c.Operation.Settle
+	if judge == nil {
+		judge = vendors.ByStatus
+	}
+	err = contain(func() error { o = judge(c, r); return nil })
+	switch {
+	case err != nil, o < vendors.OutcomeUnknown, o > vendors.Pending:
+		return vendors.OutcomeUnknown, s, err // what is no outcome proves nothing
+	case o != vendors.Executed && o != vendors.Pending:
+		return o, s, nil
+	case settle == nil:
+		return o, vendors.Settlement{Actual: b.Lines}, nil
+	}
+	err = contain(func() (err error) { s, err = settle(c, b, r); return err })
+	return o, s, err
+}
+
+// goesOn reports whether a call that was executed is not at its end: it can cost more, or turn out to have cost less.
+func goesOn(o vendors.Outcome, s vendors.Settlement) bool {
+	holds := slices.ContainsFunc(s.Held, func(l cost.Line) bool { return l.Amount > 0 })
+	return o == vendors.Pending || holds || s.Again > 0
 }
 
 // inBudgets is c in the currency of the budgets, by the rates of the reserve. What is booked is rounded up, and what stays
@@ -124,8 +131,7 @@ func (a *attempt) bookDoubt() {
 
 func (a *attempt) bookCost() {
 	s := ledger.Settlement{Phase: ledger.Settled, Actual: a.cost.Actual, Held: a.cost.Held, Object: a.object(a.cost.Object)}
-	holds := slices.ContainsFunc(s.Held, func(l cost.Line) bool { return l.Amount > 0 })
-	if a.outcome == vendors.Pending || holds || a.cost.Again > 0 {
+	if goesOn(a.outcome, a.cost) {
 		s.Phase, s.Memo = ledger.Pending, a.reconcilable()
 	}
 	receipt, err := a.book(s)
