@@ -395,7 +395,7 @@ func (p *pass) conclude(it *item, f vendors.Finding) {
 	case f.Outcome == vendors.NotExecuted:
 		p.progress.Freed++
 		p.put(it, 0)
-	case f.Outcome == vendors.Pending || f.Cost.Again > 0:
+	case goesOn(f.Outcome, f.Cost):
 		p.progress.Pending++
 		p.put(it, max(f.Cost.Again, p.backoff(it)))
 	default:
