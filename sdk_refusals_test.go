@@ -255,6 +255,20 @@ func refusalRows(t *testing.T) []refusalRow {
 			s.grant.Policy.Budgets = []policy.Budget{policy.Lifetime(policy.Money("100", "EUR"))}
 		}},
 		{
+			code: reason.CurrencyDenied, how: "there is no rate",
+			enforce: func(c *keybrake.Config) {
+				c.Rates = func() cost.Rates { return cost.Rates{To: "EUR", AsOf: time.Now(), MaxAge: time.Hour} }
+			},
+			not: map[string]string{twilioV1: "it costs its rule's ceiling, which is counted as it stands"},
+			by:  func(*sdkStage) {},
+		},
+		{
+			code: reason.KeyAmbiguous, how: "the key would go out in another header too",
+			by: func(s *sdkStage) {
+				onTheWay(func(r *http.Request) { r.Header.Set("User-Agent", "agent "+s.token) })(s)
+			},
+		},
+		{
 			code: reason.MaxPerCall,
 			by:   oneRule(func(r *policy.Rule) { r.MaxPerCall = policy.USD("0.0001") }),
 			not:  map[string]string{twilioV1: "it costs its rule's ceiling, which is never above the limit for one call"},
