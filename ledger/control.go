@@ -15,13 +15,14 @@ const (
 	Resume Verb = "resume" // undoes Pause and thaws a frozen key; never undoes Revoke
 )
 
-// A Control stops calls by what they belong to. Exactly one of Key, Agent, Run, Label, Vendor and All selects
+// A Control stops calls by what they belong to. Exactly one of Key, Agent, Run, Label, Vendor, Issuer and All selects
 // within Tenant; with none of them it is the tenant itself. An empty Tenant is every tenant and is legal for
-// Vendor and All alone. A control binds keys that are issued later, too.
+// Vendor, Issuer and All alone. A control binds keys that are issued later, too.
 type Control struct {
 	Verb                           Verb
 	Tenant                         string
 	Key, Agent, Run, Label, Vendor string
+	Issuer                         string // the id of the key that signs vault keys
 	All                            bool
 	Reason                         string // for people; kept with the row
 }
@@ -39,7 +40,7 @@ func (c Control) Valid() error {
 // Name is the row that c writes: "run:run_42". Reserve is given the names that stop its call.
 func (c Control) Name() (string, error) {
 	names := []string{}
-	for _, n := range []struct{ kind, value string }{{"key", c.Key}, {"agent", c.Agent}, {"run", c.Run}, {"label", c.Label}, {"vendor", c.Vendor}} {
+	for _, n := range []struct{ kind, value string }{{"key", c.Key}, {"agent", c.Agent}, {"run", c.Run}, {"label", c.Label}, {"vendor", c.Vendor}, {"issuer", c.Issuer}} {
 		if n.value != "" {
 			names = append(names, n.kind+":"+n.value)
 		}
@@ -54,15 +55,29 @@ func (c Control) Name() (string, error) {
 		return "", fmt.Errorf("ledger: the selector names nothing; to stop everything, say so")
 	case len(names) == 0:
 		return "tenant", nil
-	case c.Tenant == "" && c.Vendor == "" && !c.All:
+	case c.Tenant == "" && c.Vendor == "" && c.Issuer == "" && !c.All:
 		return "", fmt.Errorf("ledger: selector %s needs a tenant", names[0])
 	}
 	return names[0], nil
 }
 
-// Names are the controls that stop a call of this key. They are checked in one step with the key's own row.
+// Issued is the id of the key that was issued, where key may be the id of one that was narrowed from it. A narrowed key's
+// id is its parent's, a dot and a part of its own. It has no row: what it counts stands in the issued key's, and it is
+// stopped by its own name and by those of all that it was narrowed from.
+func Issued(key string) string {
+	id, _, _ := strings.Cut(key, ".")
+	return id
+}
+
+// Names are the controls that stop a call of this key, beside that of its issuer. They are checked in one step with the
+// key's own row.
 func Names(key, agent, run string, labels []string, vendor string) []string {
-	names := []string{"all", "tenant", "vendor:" + vendor, "agent:" + agent, "run:" + run, "key:" + key}
+	names := []string{"all", "tenant", "vendor:" + vendor, "agent:" + agent, "run:" + run}
+	for i := range key + "." {
+		if i == len(key) || key[i] == '.' {
+			names = append(names, "key:"+key[:i])
+		}
+	}
 	for _, l := range labels {
 		names = append(names, "label:"+l)
 	}

@@ -1,6 +1,8 @@
 package ledgertest
 
 import (
+	"errors"
+
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/reason"
 )
@@ -10,6 +12,7 @@ func selectors() []ledger.Control {
 	return []ledger.Control{
 		{Tenant: acme, Key: key1}, {Tenant: acme, Agent: "agent-" + key1}, {Tenant: acme, Run: "run-" + key1},
 		{Tenant: acme, Label: "label-" + key1}, {Tenant: acme, Vendor: "vendor-" + key1}, {Vendor: "vendor-" + key1},
+		{Tenant: acme, Issuer: "issuer-" + key1}, {Issuer: "issuer-" + key1},
 	}
 }
 
@@ -29,7 +32,41 @@ func (w *world) stranger() ledger.Request {
 	return w.callIn("other", key1, lines(usd(1)), purse(1000))
 }
 
+// child is a request of a key that was narrowed from key1, twice where the name has a dot.
+func (w *world) child(name string) ledger.Request {
+	r := w.pay(1, purse(1000))
+	r.Controls = ledger.Names(key1+"."+name, "agent-"+key1, "run-"+key1, nil, "vendor-"+key1)
+	return r
+}
+
 var controlLaws = []Law{
+	{"narrowed-stop", "A narrowed key, which has no row, is stopped by its name and by those of the keys that it was narrowed from, and nobody else is.", func(w *world) {
+		w.turn(ledger.Pause, ledger.Control{Tenant: acme, Key: key1 + ".a"})
+		w.refuse(w.child("a"), reason.KeyPaused)
+		w.refuse(w.child("a.x"), reason.KeyPaused)
+		w.admit(w.child("b"))
+		w.admit(w.child("ab"))
+		w.admit(w.pay(1, purse(1000)))
+		w.turn(ledger.Resume, ledger.Control{Tenant: acme, Key: key1 + ".a"})
+		w.admit(w.child("a.x"))
+		w.turn(ledger.Revoke, ledger.Control{Tenant: acme, Key: key1 + ".a.x"})
+		w.refuse(w.child("a.x"), reason.KeyRevoked)
+		w.admit(w.child("a"))
+		w.turn(ledger.Revoke, ledger.Control{Tenant: acme, Key: key1})
+		w.refuse(w.child("b"), reason.KeyRevoked)
+		if _, err := w.Control(w.ctx, ledger.Control{Verb: ledger.Revoke, Tenant: acme, Key: "unknown.a"}); !errors.Is(err, ledger.ErrNoKey) {
+			w.fail("a key that was narrowed from none is revoked with %v, want ErrNoKey", err)
+		}
+	}},
+	{"narrowed-thaw", "The resume of a narrowed key does not thaw the issued one.", func(w *world) {
+		h := w.admit(w.pay(1, purse(1000)))
+		w.settle(h, usd(2))
+		w.refuse(w.child("a"), reason.KeyFrozen)
+		w.turn(ledger.Resume, ledger.Control{Tenant: acme, Key: key1 + ".a"})
+		w.refuse(w.child("a"), reason.KeyFrozen)
+		w.turn(ledger.Resume, ledger.Control{Tenant: acme, Key: key1})
+		w.admit(w.child("a"))
+	}},
 	{"pause-selectors", "A pause stops what its selector names, by whichever selector, and nothing beside; resume undoes it.", func(w *world) {
 		w.open("other", key1)
 		for _, c := range selectors() {
@@ -68,14 +105,11 @@ var controlLaws = []Law{
 		}
 	}},
 	{"revoke", "A call whose reserve starts after a revoke is refused, by whichever selector.", func(w *world) {
-		for i, c := range selectors() {
+		for _, c := range selectors() {
 			key := w.id("key")
 			w.open(acme, key)
-			c = ledger.Control{Tenant: acme, Key: swap(c.Key, key), Agent: swap(c.Agent, "agent-"+key), Run: swap(c.Run, "run-"+key),
-				Label: swap(c.Label, "label-"+key), Vendor: swap(c.Vendor, "vendor-"+key)}
-			if i == len(selectors())-1 {
-				c.Tenant = ""
-			}
+			c = ledger.Control{Tenant: c.Tenant, Key: swap(c.Key, key), Agent: swap(c.Agent, "agent-"+key), Run: swap(c.Run, "run-"+key),
+				Label: swap(c.Label, "label-"+key), Vendor: swap(c.Vendor, "vendor-"+key), Issuer: swap(c.Issuer, "issuer-"+key)}
 			w.admit(w.call(key, lines(usd(1)), purse(10)))
 			w.turn(ledger.Revoke, c)
 			w.refuse(w.call(key, lines(usd(1)), purse(10)), reason.KeyRevoked)

@@ -27,6 +27,8 @@ func init() {
 		mutant{"observe-stop", "does not look at revokes of observed keys", func(b base) ledger.Ledger { return deafObserver{b} }},
 		mutant{"narrowed", "takes a narrowed key's budget for its parent's", func(b base) ledger.Ledger { return parental{b} }},
 		mutant{"narrowed-settle", "settles the issued key's part alone", func(b base) ledger.Ledger { return rootOnly{b} }},
+		mutant{"narrowed-stop", "stops the issued key when a narrowed one is meant", func(b base) ledger.Ledger { return stopsFamily{b} }},
+		mutant{"narrowed-thaw", "thaws the issued key when a narrowed one is resumed", func(b base) ledger.Ledger { return thawsFamily{b} }},
 		mutant{"narrowed-currency", "is content with a budget of one key of the chain", func(b base) ledger.Ledger { return anyScope{b} }},
 		mutant{"adjust", "edits what was booked and keeps no entry", func(b base) ledger.Ledger { return editing{b} }},
 		mutant{"adjust-failed", "never lets a cost fall", func(b base) ledger.Ledger { return ratchet{b} }},
@@ -47,6 +49,24 @@ func init() {
 		mutant{"unsettled-names", "lists every open call for any name", func(b base) ledger.Ledger { return allNames{b} }},
 		mutant{"watch", "tells nobody", func(b base) ledger.Ledger { return silent{b} }},
 	)
+}
+
+type stopsFamily struct{ base }
+
+func (m stopsFamily) Control(ctx context.Context, c ledger.Control) (ledger.Report, error) {
+	c.Key = ledger.Issued(c.Key)
+	return m.base.Control(ctx, c)
+}
+
+type thawsFamily struct{ base }
+
+func (m thawsFamily) Control(ctx context.Context, c ledger.Control) (ledger.Report, error) {
+	report, err := m.base.Control(ctx, c)
+	if c.Verb == ledger.Resume && c.Key != ledger.Issued(c.Key) {
+		c.Key = ledger.Issued(c.Key)
+		_, err = m.base.Control(ctx, c)
+	}
+	return report, err
 }
 
 // tumbling turns a rolling budget into one that starts anew at multiples of its length.

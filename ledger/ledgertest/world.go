@@ -102,7 +102,7 @@ func (w *world) call(key string, l []cost.Line, budgets ...ledger.Budget) ledger
 func (w *world) callIn(tenant, key string, l []cost.Line, budgets ...ledger.Budget) ledger.Request {
 	return ledger.Request{
 		Tenant: tenant, ID: w.id("r"), Nonce: w.id("n"), Key: key, Expires: w.clock.Now().Add(100 * 24 * time.Hour),
-		Controls:  ledger.Names(key, "agent-"+key, "run-"+key, []string{"label-" + key}, "vendor-"+key),
+		Controls:  append(ledger.Names(key, "agent-"+key, "run-"+key, []string{"label-" + key}, "vendor-"+key), "issuer:issuer-"+key),
 		Operation: "acme.things.buy", Lines: l, Budgets: budgets, Deadline: time.Minute,
 	}
 }

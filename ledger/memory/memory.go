@@ -643,11 +643,11 @@ func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, er
 		return report, nil
 	}
 	t := l.open(c.Tenant)
-	if c.Key != "" && t.keys[c.Key] == nil {
+	if c.Key != "" && t.keys[ledger.Issued(c.Key)] == nil {
 		return report, ledger.ErrNoKey
 	}
-	if c.Key != "" && c.Verb == ledger.Resume {
-		t.keys[c.Key].frozen = false
+	if k := t.keys[c.Key]; k != nil && c.Verb == ledger.Resume {
+		k.frozen = false
 	}
 	turn(t.controls, name, c.Verb)
 	l.tell(c)

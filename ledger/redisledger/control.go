@@ -39,14 +39,17 @@ type globalArgs struct {
 
 // controlArgs is ARGV[1] of control.lua.
 type controlArgs struct {
-	Now     string `json:"now"`
-	Name    string `json:"name"`
-	Verb    string `json:"verb"`
-	Reason  string `json:"reason"`
-	Nonce   string `json:"nonce"`
-	Key     bool   `json:"key"`
-	Global  bool   `json:"global"`
-	Version string `json:"version"` // of the global control that is being told; empty for the tenant's own
+	Now    string `json:"now"`
+	Name   string `json:"name"`
+	Verb   string `json:"verb"`
+	Reason string `json:"reason"`
+	Nonce  string `json:"nonce"`
+	Key    bool   `json:"key"`
+
+	// Narrowed says that the key is one without a row of its own: KEYS[2] is that of the key which it was narrowed from.
+	Narrowed bool   `json:"narrowed"`
+	Global   bool   `json:"global"`
+	Version  string `json:"version"` // of the global control that is being told; empty for the tenant's own
 }
 
 // Open makes the row of a key. The row goes a month after the key has expired: until then a settlement finds it,
@@ -95,7 +98,7 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 		return ledger.Report{}, err
 	}
 	name, _ := c.Name()
-	a := controlArgs{Now: l.clock(), Name: name, Verb: string(c.Verb), Reason: c.Reason, Nonce: nonce(), Key: c.Key != "", Global: c.Tenant == ""}
+	a := controlArgs{Now: l.clock(), Name: name, Verb: string(c.Verb), Reason: c.Reason, Nonce: nonce(), Key: c.Key != "", Narrowed: c.Key != ledger.Issued(c.Key), Global: c.Tenant == ""}
 	if a.Global {
 		report, err := l.controlAll(ctx, a)
 		if partial := (*ledger.PartialError)(nil); err == nil || errors.As(err, &partial) {
@@ -103,7 +106,7 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 		}
 		return report, err
 	}
-	if _, err := l.control(ctx, tenant(c.Tenant).controls(), tenant(c.Tenant).key(c.Key), a); err != nil {
+	if _, err := l.control(ctx, tenant(c.Tenant).controls(), tenant(c.Tenant).key(ledger.Issued(c.Key)), a); err != nil {
 		return ledger.Report{}, err
 	}
 	l.memory.control(c.Tenant, a)

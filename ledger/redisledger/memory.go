@@ -94,7 +94,9 @@ func (m *memory) key(k *known, id string, expires time.Time) {
 			}
 		}
 	}
-	k.keys[id] = expires
+	if before, ok := k.keys[id]; !ok || expires.IsZero() || !before.IsZero() && expires.After(before) { // a narrowed key ends earlier than its row
+		k.keys[id] = expires
+	}
 }
 
 func (m *memory) budget(t string, s spec) {

@@ -187,7 +187,7 @@ func (l *Ledger) ensureControls(ctx context.Context, k *known, report *RearmRepo
 			row, key = tenant(k.tenant).controls(), tenant(k.tenant).none()
 		}
 		if a.Key {
-			key = tenant(k.tenant).key(a.Name[len("key:"):])
+			key = tenant(k.tenant).key(ledger.Issued(a.Name[len("key:"):]))
 		}
 		if _, err := l.control(ctx, row, key, a); err != nil && !errors.Is(err, errRegistry) {
 			return err

@@ -53,7 +53,7 @@ func (l *Ledger) Control(ctx context.Context, c ledger.Control) (ledger.Report, 
 }
 
 func (b *books) control(name string, c ledger.Control) (ledger.Report, error) {
-	if c.Key != "" && !b.get(`SELECT 1 FROM keys WHERE tenant = ? AND id = ?`, []any{b.tenant, c.Key}, new(int)) {
+	if c.Key != "" && !b.get(`SELECT 1 FROM keys WHERE tenant = ? AND id = ?`, []any{b.tenant, ledger.Issued(c.Key)}, new(int)) {
 		return ledger.Report{}, ledger.ErrNoKey
 	}
 	b.newTenant()

@@ -88,6 +88,8 @@ func (c command) control() ledger.Control {
 		out.Label = value
 	case "vendor":
 		out.Vendor = value
+	case "issuer":
+		out.Issuer = value
 	}
 	return out
 }

@@ -2,7 +2,8 @@
 -- Control revokes, pauses or resumes within one tenant, or writes a global control. Stopping works when Redis is
 -- out of memory.
 --
--- KEYS[1] → the controls, of the tenant or global   KEYS[2] → the key's row, where a key is selected
+-- KEYS[1] → the controls, of the tenant or global   KEYS[2] → the key's row, where a key is selected (of a narrowed one: that of the
+-- issued one)
 -- KEYS[3] → the registry, for a global one: looked at by watch.lua
 -- ARGV[1] → JSON, type controlArgs in control.go
 --
@@ -25,7 +26,7 @@ local given = q.global and q.version == '' and str(math.max(version + 1, clock()
 redis.call('HSET', KEYS[1], 'n:' .. q.name, string.sub(q.nonce .. ':' .. (given ~= '' and given or '0') .. ' ' .. (v[2] or ''), 1, 256))
 if q.global then redis.call('HSET', KEYS[1], 'v', str(math.max(version, int(given)))) end
 if given ~= '' then redis.call('HSET', KEYS[1], 'g:' .. q.name, given) end
-if q.key and q.verb == 'resume' then redis.call('HDEL', KEYS[2], 'frozen') end
+if q.key and not q.narrowed and q.verb == 'resume' then redis.call('HDEL', KEYS[2], 'frozen') end
 
 -- Revoke is final: nothing replaces it. A global resume is kept as one, for tenants that learn of it later.
 if v[1] ~= 'revoke' then
