@@ -63,8 +63,9 @@ func (b *Brake) SetBudget(ctx context.Context, tenant string, budget policy.Budg
 	return nil
 }
 
-// Balance returns the state of every budget that the vault key draws on, in its policy's order. The key has to be
-// one that this brake verifies, and may have ended.
+// Balance returns the state of every budget that the vault key draws on, in its policy's order; of a narrowed key first
+// those of the key that was issued, then those of each that narrows it, its own last. The key has to be one that this brake
+// verifies, and may have ended.
 func (b *Brake) Balance(ctx context.Context, vaultKey string) ([]ledger.State, error) {
 	c, err := b.verify(vaultKey)
 	if err != nil {
@@ -72,7 +73,7 @@ func (b *Brake) Balance(ctx context.Context, vaultKey string) ([]ledger.State, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
 	defer cancel()
-	return b.cfg.Ledger.Balance(ctx, c.Tenant, c.ID, books(c.policy))
+	return b.cfg.Ledger.Balance(ctx, c.Tenant, c.ID, c.books())
 }
 
 // InDoubt lists a tenant's reservations whose outcome is not known, oldest first. Their money stays held until

@@ -2,12 +2,14 @@ package keybrake
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/internal/token"
 	"github.com/keybrake/keybrake-go/ledger"
 )
 
@@ -48,6 +50,11 @@ func ByVendor(tenant, vendor string) Selector {
 
 // ByVendorEverywhere selects every tenant's calls to one vendor.
 func ByVendorEverywhere(vendor string) Selector { return Selector{ledger.Control{Vendor: vendor}} }
+
+// ByIssuer selects every tenant's vault keys that were signed with the private half of a key: when others may know it.
+func ByIssuer(public ed25519.PublicKey) Selector {
+	return Selector{ledger.Control{Issuer: issuerName(token.IDOf(public))}}
+}
 
 // Everything selects every call of every tenant.
 func Everything() Selector { return Selector{ledger.Control{All: true}} }
@@ -179,7 +186,7 @@ func (s Selector) check(verb ledger.Verb) error {
 	c.Verb = verb
 	err := c.Valid()
 	for _, n := range []struct{ field, name string }{
-		{"the tenant", c.Tenant}, {"the key's id", c.Key}, {"the agent", c.Agent}, {"the run", c.Run}, {"the label", c.Label}, {"the vendor", c.Vendor},
+		{"the tenant", c.Tenant}, {"the key's id", c.Key}, {"the agent", c.Agent}, {"the run", c.Run}, {"the label", c.Label}, {"the vendor", c.Vendor}, {"the issuer", c.Issuer},
 	} {
 		if err == nil && n.name != "" {
 			err = checkName(n.field, n.name)

@@ -83,9 +83,26 @@ func (a *attempt) judge(bound vendors.Bound) error {
 	if !a.decision.Allowed && !a.onlyObserved() {
 		return refusalOf(a.decision)
 	}
+	if err := a.judgeNarrowed(); err != nil {
+		return err
+	}
 	a.bound, a.lines, a.rates = bound, lines, rates
 	if a.decision.Capped {
 		return a.capBound()
+	}
+	return nil
+}
+
+// judgeNarrowed asks what narrows the key about a call that the issued key's policy allows. What narrows is enforced also
+// where that policy is only observed. A ceiling is the issued key's: it is what is reserved, so it is what is judged.
+func (a *attempt) judgeNarrowed() error {
+	asked := a.asked
+	asked.Lines, asked.Priced = a.decision.Lines, asked.Priced || a.decision.Capped
+	for _, p := range a.claims.policies()[1:] {
+		if d := policy.Decide(p, asked); !d.Allowed {
+			a.decision = d
+			return refusalOf(d)
+		}
 	}
 	return nil
 }

@@ -12,14 +12,20 @@ import (
 	"github.com/keybrake/keybrake-go/internal/token"
 )
 
-// Where the claims stand in a token's body: after version, key id, count and length, and before the signature.
-const claimsAt, kidAt, countAt = 12, 1, 9
+// Where the claims stand in a token's body of one block: after version, key id, count and length, and before the next key,
+// the signature and the seed.
+const claimsAt, kidAt, countAt, nextLen, sigLen, seedLen = 12, 1, 9, 32, 64, 32
+
+const behindClaims = nextLen + sigLen + seedLen
+
+// signatureOf is the signature in a body of one block, to be changed.
+func signatureOf(body []byte) []byte { return body[len(body)-sigLen-seedLen : len(body)-seedLen] }
 
 // claims is what a token says.
 func (h *hostileWorld) claims(t *testing.T, text string) (claims string) {
 	t.Helper()
 	forge(t, text, func(body []byte) []byte {
-		claims = string(body[claimsAt : len(body)-ed25519.SignatureSize])
+		claims = string(body[claimsAt : len(body)-behindClaims])
 		return body
 	})
 	return claims
@@ -50,17 +56,17 @@ func (h *hostileWorld) forged(t *testing.T, how, text string) string {
 		changed := claims(old, new)
 		return edit(func(b []byte) []byte {
 			out := binary.BigEndian.AppendUint16(bytes.Clone(b[:claimsAt-2]), uint16(len(changed)))
-			return append(append(out, changed...), b[len(b)-ed25519.SignatureSize:]...)
+			return append(append(out, changed...), b[len(b)-behindClaims:]...)
 		})
 	}
-	block := func(b []byte) []byte { return b[claimsAt-2:] }
+	block := func(b []byte) []byte { return bytes.Clone(b[claimsAt-2 : len(b)-seedLen]) }
 	switch how {
 	case "a checksum that is wrong":
 		return text[:len(text)-1] + string("AB"[strings.Count(text[len(text)-1:], "A")])
 	case "one bit of the signature":
-		return edit(func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
+		return edit(func(b []byte) []byte { signatureOf(b)[sigLen-1] ^= 1; return b })
 	case "no signature":
-		return edit(func(b []byte) []byte { return append(b[:len(b)-64], make([]byte, 64)...) })
+		return edit(func(b []byte) []byte { clear(signatureOf(b)); return b })
 	case "another version":
 		return edit(func(b []byte) []byte { b[0] = 2; return b })
 	case "version nothing":
@@ -80,15 +86,17 @@ func (h *hostileWorld) forged(t *testing.T, how, text string) string {
 	case "another issuer's signature under our name":
 		theirs := h.forged(t, "another issuer's signature", text)
 		return forge(t, theirs, func(b []byte) []byte {
-			kid := token.KeyID(h.private.Public().(ed25519.PublicKey))
+			kid := token.IDOf(h.private.Public().(ed25519.PublicKey))
 			copy(b[kidAt:], kid[:])
 			return b
 		})
 	case "the public key as a secret":
 		return edit(func(b []byte) []byte {
 			mac := hmac.New(sha256.New, h.private.Public().(ed25519.PublicKey))
-			mac.Write(b[:len(b)-64])
-			return append(b[:len(b)-64], append(mac.Sum(nil), make([]byte, 32)...)...)
+			mac.Write(b[:len(b)-sigLen-seedLen])
+			clear(signatureOf(b))
+			copy(signatureOf(b), mac.Sum(nil))
+			return b
 		})
 	case "the other s":
 		// An Ed25519 signature with the group's order added to s verifies in libraries that do not look.
@@ -96,17 +104,23 @@ func (h *hostileWorld) forged(t *testing.T, how, text string) string {
 			order := []byte{0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 31: 0x10}
 			carry := 0
 			for i, o := range order {
-				sum := int(b[len(b)-32+i]) + int(o) + carry
-				b[len(b)-32+i], carry = byte(sum), sum>>8
+				s := signatureOf(b)[sigLen/2:]
+				sum := int(s[i]) + int(o) + carry
+				s[i], carry = byte(sum), sum>>8
 			}
 			return b
 		})
 	case "a block taken away":
-		return edit(func(b []byte) []byte { b[countAt] = 0; return b[:claimsAt-2] })
+		return edit(func(b []byte) []byte { b[countAt] = 0; return append(b[:claimsAt-2], b[len(b)-seedLen:]...) })
 	case "a block twice":
-		return edit(func(b []byte) []byte { b[countAt] = 2; return append(b, block(bytes.Clone(b))...) })
+		return edit(func(b []byte) []byte {
+			b[countAt] = 2
+			return append(append(b[:len(b)-seedLen:len(b)-seedLen], block(b)...), b[len(b)-seedLen:]...)
+		})
 	case "a block behind the count":
-		return edit(func(b []byte) []byte { return append(b, block(bytes.Clone(b))...) })
+		return edit(func(b []byte) []byte {
+			return append(append(b[:len(b)-seedLen:len(b)-seedLen], block(b)...), b[len(b)-seedLen:]...)
+		})
 	case "a length beyond the end":
 		return edit(func(b []byte) []byte { b[10] = 0xff; return b })
 	case "a length that is short":

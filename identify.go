@@ -2,6 +2,7 @@ package keybrake
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -98,6 +99,9 @@ func (a *attempt) identify() error {
 	if err := a.claims.within(time.Now()); err != nil {
 		return err
 	}
+	if err := a.claims.sentBy(a.ctx); err != nil {
+		return err
+	}
 	if err := a.worthReading(); err != nil {
 		return err
 	}
@@ -162,14 +166,17 @@ func (a *attempt) worthReading() error {
 	if a.claims.Credentials[vendor.Name] == "" {
 		return vendors.Refuse(reason.KeyVendor, "the vault key has no credential for %s; name one in Grant.Credentials", vendor.Name)
 	}
-	if a.claims.policy.InsecureObserve {
-		return nil // what no rule names is let through too
-	}
 	row := call.Operation
-	d := policy.Decide(a.claims.policy, policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Priced: true})
-	if !d.Allowed && (len(d.Reasons) == 0 || d.Reasons[0].Rule < 0) {
-		a.decision = d
-		return refusalOf(d)
+	asked := policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Priced: true}
+	policies := a.claims.policies()
+	if a.claims.policy.InsecureObserve {
+		policies = policies[1:] // what no rule of it names is let through too
+	}
+	for _, p := range policies {
+		if d := policy.Decide(p, asked); !d.Allowed && (len(d.Reasons) == 0 || d.Reasons[0].Rule < 0) {
+			a.decision = d
+			return refusalOf(d)
+		}
 	}
 	return nil
 }
@@ -286,16 +293,42 @@ func (b *Brake) isCredential(parts ...string) bool {
 	return false
 }
 
-// verify checks a token's form and signature, from cheap to dear.
+// verify checks a token's form and signature, from cheap to dear, and reads what it says. A token that was verified lately
+// is known by its digest: an agent sends the same one with each call.
 func (b *Brake) verify(text string) (*claims, error) {
-	raw, live, err := token.Verify(text, b.keys)
+	k := b.keys.Load()
+	if len(text) > token.MaxLen {
+		return b.newlyVerified(k, text) // which refuses it before it reads it
+	}
+	digest := sha256.Sum256([]byte(text))
+	k.mu.Lock()
+	c := k.verified[digest]
+	k.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	c, err := b.newlyVerified(k, text)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.verified) >= mostVerified {
+		clear(k.verified)
+	}
+	k.verified[digest] = c
+	return c, nil
+}
+
+func (b *Brake) newlyVerified(k *keyset, text string) (*claims, error) {
+	t, err := token.Verify(text, k.trusted)
 	if errors.Is(err, token.ErrUntrusted) {
 		return nil, vendors.Refuse(reason.KeyUntrusted, "no issuer of Config.Issuer or Config.Verify signed this vault key")
 	}
 	if err != nil {
 		return nil, vendors.Refuse(reason.KeyMalformed, "the vault key is damaged; issue a new one")
 	}
-	c, err := readClaims(raw, live)
+	c, err := readClaims(t)
 	if err != nil {
 		// Signed by us and not readable: a newer issuer, whose words could narrow the key. Fails closed.
 		return nil, vendors.Refuse(reason.KeyMalformed, "the vault key says something that this version does not know; upgrade here or issue it with this version")
@@ -310,8 +343,8 @@ func (c *claims) within(now time.Time) error {
 	switch {
 	case now.Add(skew).Before(time.Unix(c.NotBefore, 0)):
 		return vendors.Refuse(reason.KeyNotYet, "the vault key is valid from %s", time.Unix(c.NotBefore, 0).UTC().Format(time.RFC3339))
-	case !now.Before(time.Unix(c.Expires, 0)):
-		return vendors.Refuse(reason.KeyExpired, "the vault key expired at %s", time.Unix(c.Expires, 0).UTC().Format(time.RFC3339))
+	case !now.Before(c.expires()):
+		return vendors.Refuse(reason.KeyExpired, "the vault key expired at %s", c.expires().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -40,6 +40,11 @@ type Grant struct {
 
 	// Live says that the key moves real money. A credential whose mode the vendor can tell has to match.
 	Live bool
+
+	// Peer binds the key to one client of a program that forwards for others, such as a proxy: it is refused from any
+	// other (see [WithPeer]). Zero: whoever has the key can use it. In the process that makes the calls it adds nothing,
+	// because what runs there can say who it is.
+	Peer Peer
 }
 
 // A Key is an issued vault key. It prints as its id; only Token returns the secret.
@@ -83,26 +88,50 @@ type claims struct {
 	Credentials map[string]string `json:"credentials,omitempty"`
 	NotBefore   int64             `json:"nbf"` // Unix seconds
 	Expires     int64             `json:"exp"` // Unix seconds
+	Peer        Peer              `json:"peer,omitempty"`
 	RawPolicy   json.RawMessage   `json:"policy"`
 
 	policy policy.Policy
 	live   bool
+	issuer token.KeyID
+	less   []*narrowing // what narrows it, the issued key's child first
 }
 
-func readClaims(text []byte, live bool) (*claims, error) {
-	c := &claims{live: live}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
+// readClaims reads what a token says: the grant, and the narrowings behind it.
+func readClaims(t token.Token) (*claims, error) {
+	c := &claims{live: t.Live, issuer: t.Issuer}
+	if err := readBlock(t.Claims[0], c); err != nil {
 		return nil, err
 	}
-	if again, err := json.Marshal(c); err != nil || !bytes.Equal(again, text) {
-		// A name that stands twice or in other letters, or more text behind: readers differ in what such claims say.
-		return nil, errors.New("claims that are not in the one form in which they are written")
-	}
 	p, err := policy.ParseJSON("vault key", c.RawPolicy)
+	if err != nil {
+		return nil, err
+	}
 	c.policy = p
-	return c, err
+	for _, text := range t.Claims[1:] {
+		n := &narrowing{}
+		if err := readBlock(text, n); err != nil {
+			return nil, err
+		}
+		if err := c.narrow(n); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// readBlock reads one block's claims, which have to be in the one form in which they are written: of a name that stands
+// twice or in other letters, or of more text behind, readers differ in what it says.
+func readBlock(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if again, err := json.Marshal(into); err != nil || !bytes.Equal(again, text) {
+		return errors.New("claims that are not in the one form in which they are written")
+	}
+	return nil
 }
 
 // newID makes a random id of 26 lower-case letters and digits after prefix.
@@ -116,7 +145,8 @@ func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) 
 // policy that is the row's own says nothing more, and moves with the row; any other holds beside the row's, so that
 // the lower of the two counts.
 func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
-	if b.cfg.Issuer == nil {
+	issuer := b.keys.Load().issuer
+	if issuer == nil {
 		return Key{}, ErrNotIssuer
 	}
 	if err := b.checkGrant(ctx, &g); err != nil {
@@ -124,7 +154,7 @@ func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 	}
 	c := claims{
 		ID: newID("k"), Tenant: g.Tenant, Agent: g.Agent, Run: g.Run, Labels: g.Labels, Credentials: g.Credentials,
-		NotBefore: g.NotBefore.Unix(), Expires: g.NotBefore.Add(g.TTL).Unix(),
+		NotBefore: g.NotBefore.Unix(), Expires: g.NotBefore.Add(g.TTL).Unix(), Peer: g.Peer, issuer: token.IDOf(issuer.Public()),
 	}
 	var err error
 	if c.RawPolicy, err = json.Marshal(g.Policy); err != nil {
@@ -134,7 +164,7 @@ func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("keybrake: issue: %w", err)
 	}
-	signed, err := token.Sign(b.cfg.Issuer.private(), g.Live, text)
+	signed, err := token.Sign(issuer.private(), g.Live, text)
 	if err != nil {
 		return Key{}, fmt.Errorf("keybrake: issue: %w", err)
 	}
@@ -163,9 +193,9 @@ func (b *Brake) open(ctx context.Context, c claims, key Key) error {
 // nothing, which leaves nothing behind. A pause is no reason, since it ends; nor is an end that
 // lies in the past, which is what was asked for.
 func (b *Brake) checkAlive(ctx context.Context, c claims, key Key) error {
-	names := ledger.Names(c.ID, c.Agent, c.Run, c.Labels, "")
+	names := c.controls("")
 	for vendor := range c.Credentials {
-		names = append(names, ledger.Names(c.ID, c.Agent, c.Run, c.Labels, vendor)...)
+		names = append(names, c.controls(vendor)...)
 	}
 	_, err := b.cfg.Ledger.Reserve(ctx, ledger.Request{
 		Tenant: c.Tenant, ID: newID("r"), Nonce: newID("n"), Key: c.ID, Expires: key.Expires,
@@ -188,7 +218,7 @@ func (b *Brake) checkGrant(ctx context.Context, g *Grant) error {
 	}
 	errs := []error{
 		checkName("Tenant", g.Tenant), checkName("Agent", g.Agent), checkName("Run", g.Run),
-		g.Policy.Validate(),
+		g.Policy.Validate(), g.Peer.check(),
 	}
 	for i, l := range g.Labels {
 		errs = append(errs, checkName(fmt.Sprintf("Labels[%d]", i), l))

@@ -12,13 +12,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/internal/flight"
-	"github.com/keybrake/keybrake-go/internal/token"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -27,7 +27,7 @@ import (
 // Issuer or keys to verify with; the rest has defaults.
 type Config struct {
 	Issuer *Issuer             // signs vault keys; nil where keys are only enforced
-	Verify []ed25519.PublicKey // further issuers whose vault keys are accepted
+	Verify []ed25519.PublicKey // further issuers whose vault keys are accepted; see Brake.Rotate
 
 	Ledger      ledger.Ledger      // the books, shared by all processes that share a budget
 	Vendors     []vendors.Vendor   // the catalogues; what none of them lists is denied
@@ -74,7 +74,7 @@ type Config struct {
 // A Brake issues vault keys, if it has an issuer, and enforces them. Its methods are safe for concurrent use.
 type Brake struct {
 	cfg     Config // complete
-	keys    map[[8]byte]ed25519.PublicKey
+	keys    *atomic.Pointer[keyset]
 	table   *vendors.Table
 	vendors map[string]*vendors.Vendor
 	creds   *credentials.Cache
@@ -91,14 +91,15 @@ const credentialTTL = 5 * time.Minute
 // refused here and not at the first lost budget.
 func New(ctx context.Context, c Config) (*Brake, error) {
 	c.Vendors = slices.Clone(c.Vendors)
+	keys, keysErr := newKeyset(c.Issuer, c.Verify)
 	table, tableErr := vendors.NewTable(c.Vendors)
-	if err := errors.Join(c.missing(), tableErr, debugged(os.Getenv("GODEBUG"))); err != nil {
+	if err := errors.Join(keysErr, c.missing(), tableErr, debugged(os.Getenv("GODEBUG"))); err != nil {
 		return nil, fmt.Errorf("keybrake: %w", err)
 	}
 	c = c.complete()
 	b := &Brake{
 		cfg:     c,
-		keys:    map[[8]byte]ed25519.PublicKey{},
+		keys:    new(atomic.Pointer[keyset]),
 		table:   table,
 		vendors: map[string]*vendors.Vendor{},
 		creds:   credentials.NewCache(c.Credentials, credentialTTL),
@@ -109,12 +110,7 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 	for i := range c.Vendors {
 		b.vendors[c.Vendors[i].Name] = &c.Vendors[i]
 	}
-	if c.Issuer != nil {
-		c.Verify = append(slices.Clone(c.Verify), c.Issuer.Public())
-	}
-	for _, pub := range c.Verify {
-		b.keys[token.KeyID(pub)] = pub
-	}
+	b.keys.Store(keys)
 	if err := b.check(ctx); err != nil {
 		return nil, fmt.Errorf("keybrake: %w", err)
 	}
@@ -129,15 +125,10 @@ func (c Config) missing() error {
 			errs = append(errs, errors.New(what))
 		}
 	}
-	need(c.Issuer != nil || len(c.Verify) > 0, "Config.Issuer and Config.Verify are both unset, so every vault key would be refused; set one")
-	need(c.Issuer == nil || c.Issuer.private != nil, "Config.Issuer has no key; make it with NewIssuer or IssuerFrom")
 	need(c.Ledger != nil, "Config.Ledger is nil; use redisledger.New for processes that share a budget, memory.New within one")
 	need(len(c.Vendors) > 0, "Config.Vendors is empty, so every call would be refused; add kbstripe.New(nil) or another")
 	need(c.Credentials != nil, "Config.Credentials is nil; use credentials.Env or another source")
 	need(c.Audit != nil, "Config.Audit is nil; use audit.JSON(os.Stderr), or audit.InsecureDiscard() to keep no record")
-	for i, pub := range c.Verify {
-		need(len(pub) == ed25519.PublicKeySize, fmt.Sprintf("Config.Verify[%d] has %d bytes, not %d", i, len(pub), ed25519.PublicKeySize))
-	}
 	if c.Rates != nil {
 		if err := c.Rates().Valid(); err != nil {
 			need(false, "Config.Rates: "+err.Error())

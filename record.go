@@ -41,7 +41,7 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 		Idempotency: a.digest(a.call.Key),
 	}
 	if c := a.claims; c != nil {
-		r.Tenant, r.Agent, r.Run, r.Labels, r.Key = c.Tenant, c.Agent, c.Run, c.Labels, c.ID
+		r.Tenant, r.Agent, r.Run, r.Labels, r.Key = c.Tenant, c.Agent, c.Run, c.labels(), c.name()
 	}
 	if a.vendor != nil {
 		r.Vendor = a.vendor.Name
@@ -61,7 +61,7 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 	}
 	for _, s := range a.states {
 		r.Budgets = append(r.Budgets, audit.Budget{
-			Name: s.Name, Shared: s.Shared, Meter: s.Meter, Currency: s.Currency,
+			Name: s.Name, Shared: s.Shared, Of: s.Of, Meter: s.Meter, Currency: s.Currency,
 			Limit: s.Limit, Spent: s.Spent, Held: s.Held, Left: s.Left(), Reset: s.Reset,
 		})
 	}

@@ -94,11 +94,11 @@ func (a *attempt) ledgerContext() (context.Context, context.CancelFunc) {
 func (a *attempt) request() ledger.Request {
 	row, c := a.call.Operation, a.claims
 	r := ledger.Request{
-		Tenant: c.Tenant, ID: a.id, Nonce: newID("n"), Key: c.ID, Expires: time.Unix(c.Expires, 0),
+		Tenant: c.Tenant, ID: a.id, Nonce: newID("n"), Key: c.ID, Expires: c.expires(),
 		Controls:  a.controls(),
 		Operation: row.Name,
 		Lines:     append(slices.Clone(a.lines), countsCall),
-		Budgets:   books(c.policy),
+		Budgets:   c.books(),
 		Object:    a.object(a.bound.Object),
 		Read:      a.free(),
 		Probing:   a.bound.Probe != nil,
@@ -347,10 +347,7 @@ func (a *attempt) repetition() string {
 }
 
 // controls are the names whose revoke or pause stops this call.
-func (a *attempt) controls() []string {
-	c := a.claims
-	return ledger.Names(c.ID, c.Agent, c.Run, c.Labels, a.vendor.Name)
-}
+func (a *attempt) controls() []string { return a.claims.controls(a.vendor.Name) }
 
 // fingerprint is what makes two requests the same. The order of form parameters is not part of it.
 func (a *attempt) fingerprint() string {

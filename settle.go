@@ -147,7 +147,7 @@ func (a *attempt) bookCost() {
 	case receipt.Over:
 		a.flag("over bound")
 		a.stopRetrier()
-		a.log().ErrorContext(a.ctx, "keybrake: the vendor took more than its bound; the key is frozen", "operation", a.call.Operation.Name, "reservation", a.permit.Hold().ID, "key", a.claims.ID)
+		a.log().ErrorContext(a.ctx, "keybrake: the vendor took more than its bound; the key is frozen", "operation", a.call.Operation.Name, "reservation", a.permit.Hold().ID, "key", a.claims.name())
 	}
 	if len(receipt.States) > 0 {
 		a.states = receipt.States

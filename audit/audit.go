@@ -64,7 +64,7 @@ type Record struct {
 	Agent  string   `json:"agent,omitempty"`
 	Run    string   `json:"run,omitempty"`
 	Labels []string `json:"labels,omitempty"`
-	Key    string   `json:"key,omitempty"` // the vault key's id, never its token
+	Key    string   `json:"key,omitempty"` // the vault key's id, never its token; a narrowed key's is its parent's, a dot and a part of its own
 	Tool   string   `json:"tool,omitempty"`
 	Step   string   `json:"step,omitempty"`
 
@@ -111,6 +111,7 @@ type Why struct {
 type Budget struct {
 	Name     string        `json:"name"`
 	Shared   bool          `json:"shared,omitempty"`
+	Of       string        `json:"of,omitempty"` // the narrowed key whose own it is; empty: the issued key's
 	Meter    cost.Meter    `json:"meter"`
 	Currency cost.Currency `json:"currency,omitempty"`
 	Limit    int64         `json:"limit"`

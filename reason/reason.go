@@ -25,6 +25,7 @@ const (
 	KeyPaused    Code = "key_paused"
 	KeyFrozen    Code = "key_frozen"
 	KeyVendor    Code = "key_vendor"
+	KeyPeer      Code = "key_peer"
 
 	RequestInvalid      Code = "request_invalid"
 	HostUnknown         Code = "host_unknown"
@@ -83,6 +84,7 @@ var table = []Entry{
 	{KeyPaused, 401, "paused; resume it if the agent may go on"},
 	{KeyFrozen, 401, "frozen after the vendor took more than its bound; look at the overrun, then resume the key"},
 	{KeyVendor, 401, "the vault key does not cover this vendor; name a credential for it in the grant"},
+	{KeyPeer, 401, "the vault key is bound to another client than the one that sent the call"},
 
 	{RequestInvalid, 403, "the request is not in canonical form; send the path and headers as the vendor documents them"},
 	{HostUnknown, 403, "no registered vendor serves this scheme, host and port; register the vendor or fix the URL"},

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,14 +19,15 @@ const (
 	checkLen = 7
 	headLen  = len(token.Prefix) + len("live")
 	maxBody  = (token.MaxLen - len(token.Prefix) - 4 - checkLen) * 5 / 8
-	overhead = 1 + 8 + 1 + 2 + ed25519.SignatureSize
+	tail     = ed25519.PublicKeySize + ed25519.SignatureSize + ed25519.SeedSize // behind the claims of a token of one block
+	overhead = 1 + 8 + 1 + 2 + tail
 )
 
 var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // golden is a token of issuer(1), live, with the claims {"run":"run_42"}.
-const golden = "kbrake1liveAENVLZEN5OFRF7YBAAIHWITSOVXCEORCOJ2W4XZUGIRH3UBFVN2V2DJSKX2FHQCKSFLF46SIKEQUZ5SQ4JR2AP3BFSUJYJJC3AZZPSRT" +
-	"23OTWAK52QUNH2LXKF6VSMMEEL3STCE3LJKU5XQONIFAQW6MDSY"
+const golden = "kbrake1liveAENVLZEN5OFRF7YBAAIHWITSOVXCEORCOJ2W4XZUGIRH2IJUJXN3MHPJMFUE43MHWM3TGMKKZSMFRNW4KCRTRLCK5P4YIA7WB62FMRFJL3ZVF" +
+	"FPEFTYOLGO2EXXBWTQXWOVCX46TANNSZY34TI7GA6QHFWNYHVJWMSW6Y6AY3H7YC43YP3NYJ7BZBJSAYLS37IJB2A5Z7QKDZQSUXLGHYKA2JA6MD55OMVNT2GFNC3IJS4YTGN4CCM3U5EPMFLSTI"
 
 // issuer makes a key pair that is the same in every run.
 func issuer(n byte) ed25519.PrivateKey {
@@ -34,10 +36,10 @@ func issuer(n byte) ed25519.PrivateKey {
 
 func public(priv ed25519.PrivateKey) ed25519.PublicKey { return priv.Public().(ed25519.PublicKey) }
 
-func trust(privs ...ed25519.PrivateKey) map[[8]byte]ed25519.PublicKey {
-	keys := map[[8]byte]ed25519.PublicKey{}
+func trust(privs ...ed25519.PrivateKey) map[token.KeyID]ed25519.PublicKey {
+	keys := map[token.KeyID]ed25519.PublicKey{}
 	for _, p := range privs {
-		keys[token.KeyID(public(p))] = public(p)
+		keys[token.IDOf(public(p))] = public(p)
 	}
 	return keys
 }
@@ -52,12 +54,17 @@ func sign(t testing.TB, priv ed25519.PrivateKey, live bool, claims string) strin
 }
 
 // refused says that a token gives its holder nothing, whatever the error.
-func refused(t *testing.T, what, tok string, keys map[[8]byte]ed25519.PublicKey, want error) {
+func refused(t *testing.T, what, tok string, keys map[token.KeyID]ed25519.PublicKey, want error) {
 	t.Helper()
-	claims, _, err := token.Verify(tok, keys)
-	if claims != nil || !errors.Is(err, want) {
-		t.Errorf("%s: got claims %q, %v; want %v", what, claims, err, want)
+	got, err := token.Verify(tok, keys)
+	if got.Claims != nil || !errors.Is(err, want) {
+		t.Errorf("%s: got %q, %v; want %v", what, got.Claims, err, want)
 	}
+}
+
+// says reports whether the blocks of a token have these claims.
+func says(t token.Token, claims ...string) bool {
+	return slices.EqualFunc(t.Claims, claims, func(got []byte, want string) bool { return string(got) == want })
 }
 
 // sealed gives a token that was changed the check that belongs to it, as a forger would.
@@ -77,6 +84,11 @@ func rebuilt(t *testing.T, tok string, change func(body []byte) []byte) string {
 	return sealed(tok[:headLen] + encoding.EncodeToString(change(body)) + strings.Repeat("A", checkLen))
 }
 
+// signature is that of a body of one block, to be changed.
+func signature(body []byte) []byte {
+	return body[len(body)-ed25519.SeedSize-ed25519.SignatureSize : len(body)-ed25519.SeedSize]
+}
+
 func TestRoundTrip(t *testing.T) {
 	a, b := issuer(1), issuer(2)
 	for name, claims := range map[string]string{
@@ -87,9 +99,9 @@ func TestRoundTrip(t *testing.T) {
 		"other tokens": sign(t, b, true, "inner"),
 	} {
 		for _, live := range []bool{true, false} {
-			got, isLive, err := token.Verify(sign(t, a, live, claims), trust(b, a))
-			if err != nil || string(got) != claims || isLive != live {
-				t.Errorf("%s: got %q, live %v, %v", name, got, isLive, err)
+			got, err := token.Verify(sign(t, a, live, claims), trust(b, a))
+			if err != nil || !says(got, claims) || got.Live != live || got.Issuer != token.IDOf(public(a)) {
+				t.Errorf("%s: got %+v, %v", name, got, err)
 			}
 		}
 	}
@@ -108,8 +120,8 @@ func TestTheFormIsFixed(t *testing.T) {
 	if tok != golden {
 		t.Errorf("the token of fixed claims has changed:\n%s\nwas\n%s", tok, golden)
 	}
-	if claims, live, err := token.Verify(golden, trust(issuer(1))); err != nil || !live || string(claims) != `{"run":"run_42"}` {
-		t.Errorf("the fixed token: %q, %v, %v", claims, live, err)
+	if got, err := token.Verify(golden, trust(issuer(1))); err != nil || !got.Live || !says(got, `{"run":"run_42"}`) {
+		t.Errorf("the fixed token: %+v, %v", got, err)
 	}
 }
 
@@ -130,8 +142,8 @@ func TestEveryChangedByteIsRefused(t *testing.T) {
 			if byte(b) == tok[i] {
 				continue
 			}
-			if claims, _, err := token.Verify(tok[:i]+string([]byte{byte(b)})+tok[i+1:], keys); err != token.ErrMalformed || claims != nil {
-				t.Fatalf("byte %d as %q: %q, %v", i, b, claims, err)
+			if got, err := token.Verify(tok[:i]+string([]byte{byte(b)})+tok[i+1:], keys); err != token.ErrMalformed || got.Claims != nil {
+				t.Fatalf("byte %d as %q: %q, %v", i, b, got.Claims, err)
 			}
 		}
 	}
@@ -148,8 +160,8 @@ func TestEveryChangedByteIsRefusedThoughTheCheckFits(t *testing.T) {
 				continue
 			}
 			forged := sealed(tok[:i] + string(other) + tok[i+1:])
-			if claims, _, err := token.Verify(forged, keys); err == nil || claims != nil {
-				t.Fatalf("byte %d as %q: accepted with %q", i, other, claims)
+			if got, err := token.Verify(forged, keys); err == nil || got.Claims != nil {
+				t.Fatalf("byte %d as %q: accepted with %q", i, other, got.Claims)
 			}
 		}
 	}
@@ -158,7 +170,7 @@ func TestEveryChangedByteIsRefusedThoughTheCheckFits(t *testing.T) {
 func TestForgeriesAreRefused(t *testing.T) {
 	a, b := issuer(1), issuer(2)
 	tok := sign(t, a, false, "claims")
-	kid := token.KeyID(public(a))
+	kid := token.IDOf(public(a))
 	body := func(change func([]byte) []byte) string { return rebuilt(t, tok, change) }
 	set := func(i int, v byte) string {
 		return body(func(p []byte) []byte { p[i] = v; return p })
@@ -175,23 +187,35 @@ func TestForgeriesAreRefused(t *testing.T) {
 		"version zero":            {set(0, 0), token.ErrMalformed},
 		"no block":                {set(9, 0), token.ErrMalformed},
 		"two blocks":              {set(9, 2), token.ErrMalformed},
+		"six blocks":              {set(9, 6), token.ErrMalformed},
 		"a length too large":      {set(10, 0xff), token.ErrMalformed},
 		"a length too small":      {set(11, 5), token.ErrMalformed},
 		"other claims":            {set(12, 'C'), token.ErrUntrusted},
-		"another signature":       {body(func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), token.ErrUntrusted},
-		"no signature":            {body(func(p []byte) []byte { return p[:len(p)-ed25519.SignatureSize] }), token.ErrMalformed},
-		"a byte more":             {body(func(p []byte) []byte { return append(p, 0) }), token.ErrMalformed},
-		"a second block behind":   {body(func(p []byte) []byte { return append(p, p[10:]...) }), token.ErrMalformed},
-		"a body of nothing":       {body(func([]byte) []byte { return nil }), token.ErrMalformed},
+		"another signature":       {body(func(p []byte) []byte { signature(p)[63] ^= 1; return p }), token.ErrUntrusted},
+		"another next key":        {body(func(p []byte) []byte { p[len(p)-tail] ^= 1; return p }), token.ErrUntrusted},
+		"another seed":            {body(func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), token.ErrUntrusted},
+		"no seed":                 {body(func(p []byte) []byte { return p[:len(p)-ed25519.SeedSize] }), token.ErrMalformed},
+		"a next key of the holder's": {body(func(p []byte) []byte {
+			copy(p[len(p)-tail:], public(b))
+			copy(p[len(p)-ed25519.SeedSize:], b.Seed())
+			return p
+		}), token.ErrUntrusted},
+		"no signature": {body(func(p []byte) []byte {
+			return append(p[:len(p)-tail+32], p[len(p)-ed25519.SeedSize:]...)
+		}), token.ErrMalformed},
+		"a byte more":           {body(func(p []byte) []byte { return append(p, 0) }), token.ErrMalformed},
+		"a second block behind": {body(func(p []byte) []byte { return append(p, p[10:]...) }), token.ErrMalformed},
+		"a body of nothing":     {body(func([]byte) []byte { return nil }), token.ErrMalformed},
 		"the claims of one issuer under another's name": {body(func(p []byte) []byte {
-			other := token.KeyID(public(b))
+			other := token.IDOf(public(b))
 			copy(p[1:9], other[:])
 			return p
 		}), token.ErrUntrusted},
 		"signed by another issuer": {body(func(p []byte) []byte {
-			return append(p[:len(p)-64], ed25519.Sign(b, append([]byte("claims"), kid[:]...))...)
+			copy(signature(p), ed25519.Sign(b, append([]byte("claims"), kid[:]...)))
+			return p
 		}), token.ErrUntrusted},
-		"the claims signed bare": {body(func(p []byte) []byte { return append(p[:len(p)-64], ed25519.Sign(a, []byte("claims"))...) }), token.ErrUntrusted},
+		"the claims signed bare": {body(func(p []byte) []byte { copy(signature(p), ed25519.Sign(a, []byte("claims"))); return p }), token.ErrUntrusted},
 		"base32 in lower case":   {sealed(tok[:headLen] + strings.ToLower(tok[headLen:])), token.ErrMalformed},
 		"a line break inside":    {sealed(tok[:40] + "\n" + tok[40:]), token.ErrMalformed},
 		"a return inside":        {sealed(tok[:40] + "\r" + tok[40:]), token.ErrMalformed},
@@ -220,8 +244,8 @@ func TestATokenHasOneSpelling(t *testing.T) {
 			if c == tok[last] {
 				continue
 			}
-			if claims, _, err := token.Verify(sealed(tok[:last]+string(c)+tok[last+1:]), keys); err == nil {
-				t.Errorf("%d claims: %q for %q is accepted with %q", n, c, tok[last], claims)
+			if got, err := token.Verify(sealed(tok[:last]+string(c)+tok[last+1:]), keys); err == nil {
+				t.Errorf("%d claims: %q for %q is accepted with %q", n, c, tok[last], got.Claims)
 			}
 		}
 	}
@@ -232,12 +256,12 @@ func TestTrustIsByKeyAlone(t *testing.T) {
 	tok := sign(t, a, true, "claims")
 	refused(t, "no keys", tok, nil, token.ErrUntrusted)
 	refused(t, "another issuer's key", tok, trust(b), token.ErrUntrusted)
-	swapped := map[[8]byte]ed25519.PublicKey{token.KeyID(public(a)): public(b)}
+	swapped := map[token.KeyID]ed25519.PublicKey{token.IDOf(public(a)): public(b)}
 	refused(t, "another issuer's key under this key's name", tok, swapped, token.ErrUntrusted)
 	for _, broken := range []ed25519.PublicKey{nil, {}, public(a)[:31], append(public(a), 0)} {
-		refused(t, "a key of the wrong size", tok, map[[8]byte]ed25519.PublicKey{token.KeyID(public(a)): broken}, token.ErrUntrusted)
+		refused(t, "a key of the wrong size", tok, map[token.KeyID]ed25519.PublicKey{token.IDOf(public(a)): broken}, token.ErrUntrusted)
 	}
-	if token.KeyID(public(a)) == token.KeyID(public(b)) {
+	if token.IDOf(public(a)) == token.IDOf(public(b)) {
 		t.Error("two keys have one name")
 	}
 }
@@ -255,12 +279,12 @@ func TestCheapChecksComeFirst(t *testing.T) {
 		"too long":       token.Prefix + "live" + strings.Repeat("A", 1<<20),
 		"another prefix": "x" + good[1:],
 	} {
-		if n := testing.AllocsPerRun(10, func() { _, _, _ = token.Verify(tok, unknown) }); n != 0 {
+		if n := testing.AllocsPerRun(10, func() { _, _ = token.Verify(tok, unknown) }); n != 0 {
 			t.Errorf("%s: refused after %v allocations", name, n)
 		}
 	}
-	cheap := testing.AllocsPerRun(10, func() { _, _, _ = token.Verify(good[:len(good)-1]+"!", unknown) })
-	dear := testing.AllocsPerRun(10, func() { _, _, _ = token.Verify(good, trust(issuer(1))) })
+	cheap := testing.AllocsPerRun(10, func() { _, _ = token.Verify(good[:len(good)-1]+"!", unknown) })
+	dear := testing.AllocsPerRun(10, func() { _, _ = token.Verify(good, trust(issuer(1))) })
 	if cheap >= dear/2 {
 		t.Errorf("a damaged token costs %v allocations, a good one %v", cheap, dear)
 	}
@@ -272,8 +296,11 @@ func TestLength(t *testing.T) {
 	if len(longest) > token.MaxLen || len(longest) < token.MaxLen-1 {
 		t.Errorf("the longest token has %d bytes", len(longest))
 	}
-	if claims, _, err := token.Verify(longest, trust(issuer(1))); err != nil || len(claims) != most {
-		t.Errorf("the longest token: %d claims, %v", len(claims), err)
+	if got, err := token.Verify(longest, trust(issuer(1))); err != nil || len(got.Claims[0]) != most {
+		t.Errorf("the longest token: %d blocks, %v", len(got.Claims), err)
+	}
+	if tok, err := token.Narrow(longest, nil); !errors.Is(err, token.ErrTooLong) || tok != "" {
+		t.Errorf("the longest token is narrowed to one of %d bytes, %v", len(tok), err)
 	}
 	for _, n := range []int{most + 1, 0xffff, 0xffff + 1, 0xffff + most, 1 << 20} { // the length of claims is two bytes
 		if tok, err := token.Sign(issuer(1), true, make([]byte, n)); !errors.Is(err, token.ErrTooLong) || tok != "" {
@@ -286,20 +313,150 @@ func TestLength(t *testing.T) {
 func TestErrorsRepeatNothing(t *testing.T) {
 	tok := sign(t, issuer(1), true, "secretclaims")
 	for _, bad := range []string{tok, tok[:len(tok)-1], sealed(strings.Replace(tok, "live", "test", 1))} {
-		_, _, err := token.Verify(bad, nil)
+		_, err := token.Verify(bad, nil)
 		if err != token.ErrMalformed && err != token.ErrUntrusted {
 			t.Errorf("got %v", err)
 		}
 	}
 }
 
-// Whatever Verify accepts is to the byte what Sign has made of it, for one of the trusted keys.
+// narrowed appends blocks to a token.
+func narrowed(t testing.TB, tok string, claims ...string) string {
+	t.Helper()
+	for _, c := range claims {
+		var err error
+		if tok, err = token.Narrow(tok, []byte(c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tok
+}
+
+func TestATokenIsNarrowedFourTimes(t *testing.T) {
+	a := issuer(1)
+	root := sign(t, a, true, "root")
+	tok := narrowed(t, root, "1", "2", "3", "4")
+	got, err := token.Verify(tok, trust(a))
+	if err != nil || !says(got, "root", "1", "2", "3", "4") || !got.Live || got.Issuer != token.IDOf(public(a)) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if read, err := token.Read(tok); err != nil || !says(read, "root", "1", "2", "3", "4") {
+		t.Errorf("read without the issuer's key: %+v, %v", read, err)
+	}
+	if tok, err := token.Narrow(tok, []byte("5")); !errors.Is(err, token.ErrTooDeep) || tok != "" {
+		t.Errorf("the fifth time: %q, %v", tok, err)
+	}
+	if narrowed(t, root, "1") != narrowed(t, root, "1") || narrowed(t, root, "1") == narrowed(t, root, "2") {
+		t.Error("the same claims do not give the same token")
+	}
+	rebuilt(t, tok, func(body []byte) []byte {
+		if bytes.Contains(body, dissect(t, root).seed) || bytes.Contains(body, issuer(1).Seed()) {
+			t.Error("the narrowed token has a secret of its parent's")
+		}
+		return body
+	})
+}
+
+func TestWhatIsNoTokenIsNotNarrowed(t *testing.T) {
+	good := sign(t, issuer(1), true, "root")
+	for _, bad := range []string{"", "sk_live_1", good[:len(good)-1], good + "A"} {
+		if tok, err := token.Narrow(bad, []byte("x")); err != token.ErrMalformed || tok != "" {
+			t.Errorf("%q is narrowed to %q, %v", bad, tok, err)
+		}
+		if got, err := token.Read(bad); err != token.ErrMalformed || got.Claims != nil {
+			t.Errorf("%q is read as %+v, %v", bad, got, err)
+		}
+	}
+	if tok, err := token.Narrow(good, make([]byte, 0x10000)); !errors.Is(err, token.ErrTooLong) || tok != "" {
+		t.Errorf("64 KiB of claims make a token of %d bytes, %v", len(tok), err)
+	}
+}
+
+// A blocks is a token's body taken apart, as whoever attacks it would.
+type blocks struct {
+	head  []byte // version, key id, count
+	parts [][]byte
+	seed  []byte
+}
+
+func dissect(t *testing.T, tok string) (b blocks) {
+	t.Helper()
+	rebuilt(t, tok, func(p []byte) []byte {
+		b.head, b.seed = slices.Clone(p[:10]), slices.Clone(p[len(p)-ed25519.SeedSize:])
+		for rest := p[10 : len(p)-ed25519.SeedSize]; len(rest) > 0; {
+			n := 2 + int(binary.BigEndian.Uint16(rest)) + ed25519.PublicKeySize + ed25519.SignatureSize
+			b.parts, rest = append(b.parts, slices.Clone(rest[:n])), rest[n:]
+		}
+		return p
+	})
+	return b
+}
+
+// joined is the token of these blocks, with the count that belongs to them.
+func joined(t *testing.T, like string, seed []byte, parts ...[]byte) string {
+	t.Helper()
+	return rebuilt(t, like, func(p []byte) []byte {
+		head := slices.Clone(p[:10])
+		head[9] = byte(len(parts))
+		return slices.Concat(append(append([][]byte{head}, parts...), seed)...)
+	})
+}
+
+// What a narrowed token says cannot be taken away, exchanged, reordered or added to by whoever has not what the block before
+// it has published.
+func TestBlocksOfAChainCannotBeTakenApart(t *testing.T) {
+	a := issuer(1)
+	keys := trust(a, issuer(2))
+	root := sign(t, a, true, "root")
+	child := narrowed(t, root, "less")
+	grandchild := narrowed(t, child, "least")
+	sibling := narrowed(t, root, "other")
+	stranger := narrowed(t, sign(t, issuer(3), true, "root"), "less")
+	twin := narrowed(t, sign(t, issuer(2), true, "root"), "less")
+	b, c, s := dissect(t, grandchild), dissect(t, child), dissect(t, sibling)
+	if tok := joined(t, root, b.seed, b.parts...); tok != grandchild {
+		t.Fatal("the test takes tokens apart wrongly")
+	}
+	// The holder's own block: signed with the seed that he has, put behind fewer blocks than it was made for.
+	own := dissect(t, narrowed(t, grandchild, "all"))
+	for name, tok := range map[string]string{
+		"without its last block":                   joined(t, root, b.seed, b.parts[0], b.parts[1]),
+		"without its last block and a seed of own": joined(t, root, issuer(9).Seed(), b.parts[0], b.parts[1]),
+		"without its middle block":                 joined(t, root, b.seed, b.parts[0], b.parts[2]),
+		"without its first block":                  joined(t, root, b.seed, b.parts[1], b.parts[2]),
+		"of its first block alone":                 joined(t, root, b.seed, b.parts[0]),
+		"with a sibling's block":                   joined(t, root, s.seed, b.parts[0], b.parts[1], s.parts[1]),
+		"with a block of its own behind the first": joined(t, root, own.seed, own.parts[0], own.parts[3]),
+		"with a block twice":                       joined(t, root, b.seed, b.parts[0], b.parts[1], b.parts[2], b.parts[2]),
+		"in another order":                         joined(t, root, c.seed, b.parts[0], b.parts[2], b.parts[1]),
+		"with another issuer's first block":        joined(t, root, b.seed, dissect(t, twin).parts[0], b.parts[1], b.parts[2]),
+		"of an issuer that is not trusted":         stranger,
+		"as live made of test":                     sealed(strings.Replace(narrowed(t, sign(t, a, false, "root"), "less"), "test", "live", 1)),
+	} {
+		refused(t, name, tok, keys, token.ErrUntrusted)
+	}
+	last := len(b.parts[2]) - 1
+	for _, i := range []int{2, last - 64, last - 70, last} { // claims, signature, next key
+		changed := slices.Clone(b.parts[2])
+		changed[i] ^= 1
+		refused(t, "with a changed last block", joined(t, root, b.seed, b.parts[0], b.parts[1], changed), keys, token.ErrUntrusted)
+	}
+	for name, tok := range map[string]string{
+		"of no block":   joined(t, root, b.seed),
+		"of six blocks": joined(t, root, b.seed, b.parts[0], b.parts[1], b.parts[2], b.parts[2], b.parts[2], b.parts[2]),
+	} {
+		refused(t, name, tok, keys, token.ErrMalformed)
+	}
+}
+
+// Whatever Verify accepts is to the byte what Sign and Narrow have made of it, for one of the trusted keys.
 func FuzzVerify(f *testing.F) {
 	a, b, stranger := issuer(1), issuer(2), issuer(3)
 	keys := trust(a, b)
 	good := sign(f, a, true, `{"run":"r"}`)
 	f.Add(good, false)
 	f.Add(sign(f, b, false, ""), true)
+	f.Add(narrowed(f, good, "less", "", "least"), true)
 	f.Add(sign(f, stranger, true, "x"), true)
 	f.Add(good[:len(good)-checkLen]+"\n"+strings.Repeat("A", checkLen), true)
 	f.Add(token.Prefix+"live"+strings.Repeat("A", 200), true)
@@ -307,15 +464,21 @@ func FuzzVerify(f *testing.F) {
 		if seal && len(tok) >= checkLen {
 			tok = sealed(tok) // so that the mutations get past the check
 		}
-		claims, live, err := token.Verify(tok, keys)
+		got, err := token.Verify(tok, keys)
 		if err != nil {
-			if claims != nil || err != token.ErrMalformed && err != token.ErrUntrusted {
-				t.Fatalf("refused with %q, %v", claims, err)
+			if got.Claims != nil || err != token.ErrMalformed && err != token.ErrUntrusted {
+				t.Fatalf("refused with %q, %v", got.Claims, err)
 			}
 			return
 		}
 		for _, priv := range []ed25519.PrivateKey{a, b} {
-			if made, err := token.Sign(priv, live, claims); err == nil && made == tok {
+			made, err := token.Sign(priv, got.Live, got.Claims[0])
+			for _, less := range got.Claims[1:] {
+				if err == nil {
+					made, err = token.Narrow(made, less)
+				}
+			}
+			if err == nil && made == tok {
 				return
 			}
 		}
