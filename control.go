@@ -53,6 +53,9 @@ func ByVendorEverywhere(vendor string) Selector { return Selector{ledger.Control
 
 // ByIssuer selects every tenant's vault keys that were signed with the private half of a key: when others may know it.
 func ByIssuer(public ed25519.PublicKey) Selector {
+	if len(public) != ed25519.PublicKeySize {
+		return Selector{}
+	}
 	return Selector{ledger.Control{Issuer: issuerName(token.IDOf(public))}}
 }
 

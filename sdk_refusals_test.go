@@ -90,6 +90,7 @@ func refusalRows(t *testing.T) []refusalRow {
 				}
 			}
 		}},
+		{code: reason.KeyPeer, by: func(s *sdkStage) { s.grant.Peer = keybrake.PeerUID(1000) }},
 		{code: reason.KeyVendor, by: func(s *sdkStage) {
 			other := "resend"
 			if s.vendor() == other {
