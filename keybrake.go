@@ -31,7 +31,7 @@ type Config struct {
 
 	Ledger      ledger.Ledger      // the books, shared by all processes that share a budget
 	Vendors     []vendors.Vendor   // the catalogues; what none of them lists is denied
-	Credentials credentials.Source // the real credentials; its answers are kept for five minutes
+	Credentials credentials.Source // the real credentials; its answers are kept for five minutes. It belongs to this brake
 	Audit       audit.Sink         // has to take an intent before a call is forwarded
 
 	// Base sends the requests; it sees the real credential. Default: a hardened [http.Transport] that uses no proxy
@@ -61,6 +61,10 @@ type Config struct {
 	// with its reservation. Zero: calls are never sent again.
 	InsecureResend time.Duration
 
+	// CredentialAge is how long after it was fetched a credential may be used while its store does not answer; see
+	// [credentials.Cache]. Less than five minutes shortens those too. Default: 1 h
+	CredentialAge time.Duration
+
 	Log *slog.Logger // what goes wrong after a call can no longer be refused. Default: [slog.Default]
 
 	CallTimeout   time.Duration // how long the vendor may take for one call, body included. Default: 80 s
@@ -88,7 +92,8 @@ const credentialTTL = 5 * time.Minute
 
 // New makes a brake. It reports everything that is missing or wrong, and asks the ledger, the source of
 // credentials and the sink, within ten seconds, whether they are fit for use: a Redis that may evict rows is
-// refused here and not at the first lost budget.
+// refused here and not at the first lost budget, and so is a secret store that does not answer. [Brake.Close] ends
+// the brake.
 func New(ctx context.Context, c Config) (*Brake, error) {
 	c.Vendors = slices.Clone(c.Vendors)
 	keys, keysErr := newKeyset(c.Issuer, c.Verify)
@@ -102,7 +107,7 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 		keys:    new(atomic.Pointer[keyset]),
 		table:   table,
 		vendors: map[string]*vendors.Vendor{},
-		creds:   credentials.NewCache(c.Credentials, credentialTTL),
+		creds:   credentials.NewCache(c.Credentials, credentialTTL, &credentials.CacheOptions{MaxAge: c.CredentialAge, Log: c.Log}),
 		sink:    audit.Guard(c.Audit),
 		gate:    flight.New(c.Ledger, c.Base, c.MaxReply),
 		flights: &flights{calls: map[*attempt]context.CancelCauseFunc{}},
@@ -134,7 +139,7 @@ func (c Config) missing() error {
 			need(false, "Config.Rates: "+err.Error())
 		}
 	}
-	need(min(c.CallTimeout, c.LedgerTimeout, c.AuditTimeout, c.MaxTTL) >= 0 && min(c.MaxBody, c.MaxReply) >= 0, "a timeout or size in Config is negative")
+	need(min(c.CallTimeout, c.LedgerTimeout, c.AuditTimeout, c.MaxTTL, c.CredentialAge) >= 0 && min(c.MaxBody, c.MaxReply) >= 0, "a timeout or size in Config is negative")
 	need(c.InsecureResend >= 0 && c.InsecureResend <= 10*time.Minute, "Config.InsecureResend is above ten minutes or negative; what was meant then may not be meant any more")
 	need(max(c.MaxBody, c.MaxReply) <= 1<<30, "Config.MaxBody or MaxReply is above 1 GiB; it is held in memory")
 	return errors.Join(errs...)
@@ -175,7 +180,7 @@ func (b *Brake) check(ctx context.Context) error {
 		if c, ok := b.cfg.Ledger.(ledger.Checker); ok {
 			ledgerErr = c.Check(ctx)
 		}
-		answer <- errors.Join(ledgerErr, credentials.Check(ctx, b.cfg.Credentials), audit.Check(ctx, b.cfg.Audit))
+		answer <- errors.Join(ledgerErr, b.creds.Check(ctx), audit.Check(ctx, b.cfg.Audit))
 	}()
 	select {
 	case err := <-answer:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 )
 
 // ErrUnknown says that a source has no credential of that reference.
@@ -18,8 +19,15 @@ var ErrUnknown = errors.New("credentials: unknown reference")
 
 // A Source fetches a credential by reference. It is called at construction, when a key is issued, and when the
 // brake's short cache has run out; never with a reference that an agent chose. Get is called from many
-// goroutines. Its errors must not contain secrets: they reach logs. An error that wraps ErrUnknown says that the
-// reference does not exist; any other says that the source could not be asked.
+// goroutines, and returns when ctx ends. Its errors must not contain secrets: they reach logs. An error that wraps
+// ErrUnknown says that the reference does not exist; any other says that the source could not be asked.
+//
+// A source may have more methods, which [Cache] calls if they are there:
+//
+//	Refs() []string                  // the references that it knows of: they are fetched at construction, see Check
+//	Check(context.Context) error     // for a source that cannot name them, called at construction instead
+//	Drop(ref string)                 // the vendor has refused the credential: do not give the same from memory
+//	Close(context.Context) error     // gives back what the source holds at its store; may be called again
 type Source interface {
 	Get(ctx context.Context, ref string) (Credential, error)
 }
@@ -30,13 +38,24 @@ type Credential struct {
 	// A func, because fmt prints unexported fields without asking their String method, and a func prints as an
 	// address.
 	reveal func() []string
+	until  time.Time
 }
 
 // New makes a Credential of its parts.
 func New(parts ...string) Credential {
 	parts = slices.Clone(parts)
-	return Credential{func() []string { return parts }}
+	return Credential{reveal: func() []string { return parts }}
 }
+
+// Until returns c as a credential that ends at t, such as one that a store has leased. It is not used at t or later,
+// and the cache asks for the next one before. The zero time, as without Until, means that no end is known.
+func (c Credential) Until(t time.Time) Credential {
+	c.until = t
+	return c
+}
+
+// Expires returns when the credential ends; the zero time if no end is known.
+func (c Credential) Expires() time.Time { return c.until }
 
 // Reveal returns the parts. The brake calls it to build the outgoing request; nothing else should.
 func (c Credential) Reveal() []string {

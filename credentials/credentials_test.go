@@ -32,7 +32,7 @@ func leaks(s string) bool {
 func TestNothingPrintsASecret(t *testing.T) {
 	c := credentials.New(secret, secret)
 	static := credentials.Static(map[string]string{"stripe": secret})
-	cache := credentials.NewCache(static, 1<<40)
+	cache := credentials.NewCache(static, 1<<40, nil)
 	if _, err := cache.Get(t.Context(), "stripe"); err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func ExampleNewCache() {
 		asked++
 		return credentials.New("sk_test_of_" + ref), nil
 	})
-	cache := credentials.NewCache(source, 5*time.Minute)
+	cache := credentials.NewCache(source, 5*time.Minute, nil)
 	for range 3 {
 		_, _ = cache.Get(context.Background(), "stripe")
 	}

@@ -13,14 +13,16 @@ import (
 )
 
 // Check asks s for every credential that it knows of, where it can tell, and names all that are missing, never
-// a value. The brake calls it at construction. A source of one's own may have a method Check(ctx) error to take
-// part; one without passes.
+// a value. The brake calls it at construction, through its cache. A source of one's own takes part if it has a method
+// Refs() []string, or Check(ctx) error; one without passes.
 func Check(ctx context.Context, s Source) error {
-	if s == nil {
+	switch known := s.(type) {
+	case nil:
 		return errNoSource
-	}
-	if c, ok := s.(interface{ Check(context.Context) error }); ok {
-		return c.Check(ctx)
+	case interface{ Refs() []string }:
+		return checkAll(ctx, s, known.Refs())
+	case interface{ Check(context.Context) error }:
+		return known.Check(ctx)
 	}
 	return nil
 }
@@ -53,8 +55,8 @@ func (s static) Get(_ context.Context, ref string) (Credential, error) {
 	return New(v), nil
 }
 
-// Check names the references whose value is empty.
-func (s static) Check(ctx context.Context) error { return checkAll(ctx, s, s.values()) }
+// Refs are the references, in order.
+func (s static) Refs() []string { return slices.Sorted(maps.Keys(s.values())) }
 
 // Env is a source of environment variables: the name of the variable by reference. The whole value is one part;
 // a vendor's adapter splits it.
@@ -73,8 +75,8 @@ func (e Env) Get(_ context.Context, ref string) (Credential, error) {
 	return New(v), nil
 }
 
-// Check names every variable that is not set.
-func (e Env) Check(ctx context.Context) error { return checkAll(ctx, e, e) }
+// Refs are the references, in order.
+func (e Env) Refs() []string { return slices.Sorted(maps.Keys(e)) }
 
 // shown is a variable's name for a message, unless it does not look like one: the commonest slip is to write
 // the secret itself where its variable's name belongs.
@@ -106,8 +108,8 @@ func (f File) Get(_ context.Context, ref string) (Credential, error) {
 	return New(v), nil
 }
 
-// Check names every file that is missing or refused.
-func (f File) Check(ctx context.Context) error { return checkAll(ctx, f, f) }
+// Refs are the references, in order.
+func (f File) Refs() []string { return slices.Sorted(maps.Keys(f)) }
 
 // maxFile is more than any credential; what is longer is the wrong file.
 const maxFile = 64 << 10
@@ -162,9 +164,9 @@ func readValue(path string, r io.Reader) (string, error) {
 }
 
 // checkAll gets every reference and joins what failed, in order.
-func checkAll(ctx context.Context, s Source, refs map[string]string) error {
+func checkAll(ctx context.Context, s Source, refs []string) error {
 	var errs []error
-	for _, ref := range slices.Sorted(maps.Keys(refs)) {
+	for _, ref := range refs {
 		_, err := s.Get(ctx, ref)
 		errs = append(errs, err)
 	}
