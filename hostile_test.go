@@ -247,6 +247,7 @@ func newHostileWorld(t *testing.T) *hostileWorld {
 	}
 	h := &hostileWorld{private: private, records: &records{}, tokens: map[string]string{}}
 	h.world = newWorld(t, func(c *keybrake.Config) { c.Audit, c.Issuer = h.records, issuer })
+	recordingEach(t, h.Brake)
 	h.tap = startTap(t, h.fake)
 	h.http1, h.http2 = h.tap.transport(t, false), h.tap.transport(t, true)
 	return h

@@ -85,6 +85,8 @@ type Brake struct {
 	sink    audit.Sink
 	gate    *flight.Gate
 	flights *flights
+
+	refusals *tally
 }
 
 // credentialTTL is how long a fetched credential is used without asking its source again.
@@ -112,6 +114,7 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 		gate:    flight.New(c.Ledger, c.Base, c.MaxReply),
 		flights: &flights{calls: map[*attempt]context.CancelCauseFunc{}},
 	}
+	b.refusals = newTally(b)
 	for i := range c.Vendors {
 		b.vendors[c.Vendors[i].Name] = &c.Vendors[i]
 	}

@@ -18,12 +18,23 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// write hands a record to the sink, under the brake's own deadline.
+// write hands a new record to the sink, under the brake's own deadline.
 func (b *Brake) write(ctx context.Context, r audit.Record) error {
-	r.Version, r.ID, r.Time = 1, newID("e"), time.Now().UTC()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.AuditTimeout)
+	return b.put(context.WithoutCancel(ctx), entered(r))
+}
+
+// put hands a record that has its id to the sink. After an error it may be given again: a sink that has kept it after
+// all has it twice under one id, which readers count once.
+func (b *Brake) put(ctx context.Context, r audit.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.AuditTimeout)
 	defer cancel()
 	return audit.Write(ctx, b.sink, r)
+}
+
+// entered is r with an id and the time.
+func entered(r audit.Record) audit.Record {
+	r.Version, r.ID, r.Time = 1, newID("e"), time.Now().UTC()
+	return r
 }
 
 // recordControl records what was done to keys and budgets.
@@ -81,12 +92,12 @@ func (a *attempt) named() []string {
 		case a.call.Personal(name):
 			ids = append(ids, a.digest(id))
 		default:
-			ids = append(ids, id)
+			ids = append(ids, clip(id))
 		}
 	}
 	slices.Sort(ids)
-	if a.looked != "" && !slices.Contains(ids, a.looked) {
-		ids = append(ids, a.looked)
+	if looked := clip(a.looked); looked != "" && !slices.Contains(ids, looked) {
+		ids = append(ids, looked)
 	}
 	return ids
 }
@@ -145,32 +156,43 @@ func (a *attempt) recordOutcome() {
 		r.Reason, r.Detail = reason.InDoubt, a.doubt
 	}
 	a.addDurations(&r)
-	a.try(r)
+	a.try(a.ctx, r)
 }
 
-// recordDenial records a refusal, which stands without its record.
+// recordDenial records a refusal, which stands without its record. One that is like others is counted with them; but
+// one that comes after an intent is what became of that call, and has a record of its own.
 func (a *attempt) recordDenial(d *Denial) {
+	if a.permit != nil {
+		a.try(a.ctx, a.denied(d))
+		return
+	}
+	a.refusals.add(a.ctx, a.likeness(d), func() audit.Record { return a.denied(d) })
+}
+
+func (a *attempt) denied(d *Denial) audit.Record {
 	r := a.record(audit.Denied)
-	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, d.Error(), nil, strings.Join(a.flags, ", ")
+	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, short(d.Error()), nil, strings.Join(a.flags, ", ")
 	for _, why := range a.decision.Reasons {
-		r.Reasons = append(r.Reasons, audit.Why{Code: why.Code, Rule: why.Rule, Param: why.Param})
+		r.Reasons = append(r.Reasons, audit.Why{Code: why.Code, Rule: why.Rule, Param: clip(why.Param)})
 	}
 	a.addDurations(&r)
-	a.try(r)
+	return r
 }
 
 func (a *attempt) addDurations(r *audit.Record) {
 	r.Duration, r.LedgerDuration, r.VendorDuration = time.Since(a.start), a.ledgerFor, a.vendorFor
 }
 
-func (a *attempt) try(r audit.Record) {
+// try writes a record that comes too late to refuse its call: up to three times, then it is lost, which is logged.
+func (b *Brake) try(ctx context.Context, r audit.Record) {
+	r = entered(r)
 	var err error
 	for range 3 {
-		if err = a.write(a.ctx, r); err == nil {
+		if err = b.put(context.WithoutCancel(ctx), r); err == nil {
 			return
 		}
 	}
-	a.log().ErrorContext(a.ctx, "keybrake: a call's record is lost", "call", a.id, "kind", string(r.Kind), "operation", r.Operation, "outcome", r.Outcome, "reason", string(r.Reason), "error", err)
+	b.log().ErrorContext(ctx, "keybrake: a call's record is lost", "call", r.CallID, "kind", string(r.Kind), "operation", r.Operation, "outcome", r.Outcome, "reason", string(r.Reason), "error", err)
 }
 
 // digest is a keyed digest of s for records: the same for the same s, and not to be guessed.
@@ -193,10 +215,11 @@ func (a *attempt) requestID(l flight.Landing) string {
 	return ""
 }
 
-// clip cuts text that others wrote to what a record may hold of it: 200 bytes of printable characters.
+// clip cuts text that others wrote to what a record may hold of it: 200 bytes of printable characters. It is a copy:
+// what is kept of a long text must not keep the whole of it.
 func clip(s string) string {
 	if len(s) > 200 {
-		s = s[:200]
+		s = strings.Clone(s[:200])
 	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\uFFFD' {
@@ -204,6 +227,17 @@ func clip(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// mostDetail bounds what a record tells of a refusal, in bytes: a name that the agent chose can stand in it.
+const mostDetail = 2 << 10
+
+// short is s, or its beginning.
+func short(s string) string {
+	if len(s) <= mostDetail {
+		return s
+	}
+	return strings.ToValidUTF8(s[:mostDetail], "") + "..."
 }
 
 // statesOf are the budgets that a refusal names.

@@ -306,6 +306,7 @@ func TestEverySDKGetsEveryRefusalOnce(t *testing.T) {
 		if row.enforce != nil {
 			enforcing = w.another(t, row.enforce)
 		}
+		recordingEach(t, enforcing)
 		for _, agent := range sdkAgents() {
 			tenants++
 			t.Run(fmt.Sprintf("%s/%s/%s", row.code, cmp.Or(row.how, "simply"), agent.name), func(t *testing.T) {

@@ -408,6 +408,9 @@ func TestTheBooksAreTheExecutions(t *testing.T) {
 	if err != nil || states[0].Spent != cost || states[0].Held != 0 || states[1].Spent != executed || executed != 90 || states[2].Spent != units {
 		t.Errorf("executed: %d calls, %d units, for %d; the books: %+v, %v", executed, units, cost, states, err)
 	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	records := w.sink.Records()
 	var recorded int64
 	for _, r := range ofKind(records, audit.Outcome) {
@@ -417,7 +420,7 @@ func TestTheBooksAreTheExecutions(t *testing.T) {
 			}
 		}
 	}
-	if denied := len(ofKind(records, audit.Denied)); recorded != cost || denied != 10 {
+	if denied := refusalsIn(records); recorded != cost || denied != 10 {
 		t.Errorf("executed for %d; on record %d, and %d denials", cost, recorded, denied)
 	}
 }

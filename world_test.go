@@ -79,6 +79,14 @@ func (w *world) config() keybrake.Config {
 	}
 }
 
+// recordingEach makes b record every refusal by itself, however many are alike.
+func recordingEach(t testing.TB, b *keybrake.Brake) {
+	t.Helper()
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // everything allows what the three vendors offer, within 100 USD.
 func everything() policy.Policy {
 	return policy.Policy{

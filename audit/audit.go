@@ -60,6 +60,15 @@ type Record struct {
 	Reservation string `json:"reservation,omitempty"`
 	Probe       bool   `json:"probe,omitempty"` // the record is of a look at the vendor that the call needed
 
+	// Count is how many refusals the record stands for; zero is one. The first refusal of its kind (one tenant, run and key;
+	// one tool, vendor and operation; one reason, rule, parameter and budget) has a record of its own at once, and those
+	// like it are counted for ten seconds, whose record has the CallID, Detail and Reasons of the first. Of a run with too
+	// many kinds to tell apart, refusals of one reason are counted together. The sum over all records is exact: whoever
+	// counts refusals adds max(1, Count).
+	Count int64     `json:"count,omitempty"`
+	First time.Time `json:"first,omitzero"` // with Count: when the first of them was refused
+	Last  time.Time `json:"last,omitzero"`  // and the last
+
 	Tenant string   `json:"tenant,omitempty"`
 	Agent  string   `json:"agent,omitempty"`
 	Run    string   `json:"run,omitempty"`

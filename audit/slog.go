@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -64,6 +65,9 @@ func (r Record) attrs() []slog.Attr {
 	a.text("call", r.CallID)
 	a.text("reservation", r.Reservation)
 	a.truth("probe", r.Probe)
+	a.number("count", r.Count)
+	a.time("first", r.First)
+	a.time("last", r.Last)
 	a.text("tenant", r.Tenant)
 	a.text("agent", r.Agent)
 	a.text("run", r.Run)
@@ -108,6 +112,12 @@ func (a *attrs) text(name string, values ...string) {
 func (a *attrs) number(name string, n int64) {
 	if n != 0 {
 		*a = append(*a, slog.Int64(name, n))
+	}
+}
+
+func (a *attrs) time(name string, t time.Time) {
+	if !t.IsZero() {
+		*a = append(*a, slog.Time(name, t))
 	}
 }
 

@@ -261,6 +261,7 @@ var when = time.Date(2026, 11, 24, 23, 59, 59, 123456789, time.UTC)
 func Full() audit.Record {
 	return audit.Record{
 		Version: 1, ID: "rec_1", Time: when, Kind: audit.Outcome, CallID: "call_1", Reservation: "call_0", Probe: true,
+		Count: 9_999, First: when.Add(-9 * time.Second), Last: when.Add(-time.Millisecond),
 		Tenant: "acme", Agent: "refund-bot", Run: "run_42", Labels: []string{"nightly", "eu"}, Key: "key_1", Tool: "refund_customer", Step: "3",
 		Vendor: "stripe", Credential: "stripe_live", Operation: "stripe.refunds.create", Class: "outflow",
 		Verdict: audit.Deny, Outcome: "in_doubt", Reason: reason.InDoubt, Detail: "the reply did not arrive",
