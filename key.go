@@ -247,11 +247,11 @@ func (b *Brake) checkCredentials(ctx context.Context, g Grant) error {
 func (b *Brake) placement(ctx context.Context, v *vendors.Vendor, ref string, live bool) (vendors.Placement, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
 	defer cancel()
-	secret, err := b.creds.Get(ctx, ref)
+	secret, err := b.fetch(ctx, ref)
 	if err != nil {
 		return vendors.Placement{}, err
 	}
-	p, err := v.Place(secret.Reveal())
+	p, err := place(v, secret)
 	switch {
 	case err != nil:
 		return p, err

@@ -184,7 +184,7 @@ func (b *Brake) check(ctx context.Context) error {
 		if c, ok := b.cfg.Ledger.(ledger.Checker); ok {
 			ledgerErr = c.Check(ctx)
 		}
-		answer <- errors.Join(ledgerErr, credentials.Check(ctx, b.cfg.Credentials), audit.Check(ctx, b.cfg.Audit))
+		answer <- errors.Join(ledgerErr, told(credentials.Check(ctx, b.cfg.Credentials)), audit.Check(ctx, b.cfg.Audit))
 	}()
 	select {
 	case err := <-answer:

@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -42,7 +41,7 @@ func (c *Cache) Get(ctx context.Context, ref string) (Credential, error) {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return Credential{}, fmt.Errorf("credentials: waiting for %q: %w", ref, context.Cause(ctx))
+		return Credential{}, &Fault{ref, "waiting for another caller's question to the source: " + ctx.Err().Error(), context.Cause(ctx)}
 	}
 	if v, ok := c.fresh(s); ok { // whoever had the turn before has fetched it
 		return v, nil
@@ -61,7 +60,7 @@ func (c *Cache) fetch(ctx context.Context, ref string, s *slot) (Credential, err
 		return Credential{}, err
 	}
 	if v.empty() {
-		return Credential{}, fmt.Errorf("%w %q: the source returned an empty credential", ErrUnknown, ref)
+		return Credential{}, &Fault{ref, "the source returned an empty credential", ErrUnknown}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
