@@ -55,8 +55,8 @@ func scrub(secret vendors.Placement, text string) string {
 // at any place of what was encoded; in each of these, any character may be escaped as in a URL, in JSON or in HTML. What is
 // reversed, encrypted, compressed or split over two headers is not found.
 type scrubber struct {
-	forms  []form
-	starts [256]bool // the bytes with which something that is to be removed can begin
+	forms []form
+	by    [256][]*form // by the byte that they begin with
 }
 
 // A form is one way to write a secret.
@@ -69,20 +69,19 @@ type form struct {
 // shortest is the length from which a part of a credential is a secret. None is shorter; it would tear replies apart.
 const shortest = 8
 
-func scrubberOf(p vendors.Placement) scrubber {
-	var s scrubber
-	parts := append(slices.Clone(p.Secrets), bare(p.Value))
-	for _, part := range parts {
+func scrubberOf(p vendors.Placement) *scrubber {
+	s := &scrubber{}
+	for _, part := range append(slices.Clone(p.Secrets), bare(p.Value)) {
 		s.add(part)
 		s.add(strings.TrimRight(part, "="))
 	}
-	for _, f := range s.forms {
-		s.starts[f.text[0]] = true
-		s.starts[lower(f.text[0])] = true
-		s.starts[upper(f.text[0])] = true
-	}
-	for _, c := range []byte(`%\&`) {
-		s.starts[c] = true
+	for i := range s.forms {
+		f := &s.forms[i]
+		first := f.text[0]
+		s.by[first] = append(s.by[first], f)
+		if other := lower(first) ^ upper(first) ^ first; !f.exact && other != first {
+			s.by[other] = append(s.by[other], f)
+		}
 	}
 	return s
 }
@@ -117,13 +116,10 @@ func (s *scrubber) add(secret string) {
 }
 
 // clean is text without the credential. Of a text that was cut off the beginning of a form at its end is removed too.
-func (s scrubber) clean(text string, cut bool) string {
+func (s *scrubber) clean(text string, cut bool) string {
 	var out strings.Builder
 	kept := 0 // text up to here is in out, or removed
 	for i := 0; i < len(text); i++ {
-		if !s.starts[text[i]] {
-			continue
-		}
 		if n := s.longest(text[i:], cut); n > 0 {
 			out.WriteString(text[kept:i] + scrubbed)
 			i += n - 1
@@ -138,18 +134,31 @@ func (s scrubber) clean(text string, cut bool) string {
 }
 
 // longest is the length of the longest form with which text begins, or 0.
-func (s scrubber) longest(text string, cut bool) (n int) {
-	for i := range s.forms {
-		n = max(n, s.forms[i].match(text, cut))
+func (s *scrubber) longest(text string, cut bool) (n int) {
+	for _, f := range s.by[text[0]] {
+		n = max(n, f.match(text, cut))
+	}
+	if c, size := escaped(text); size > 0 && c != text[0] {
+		for _, f := range s.by[c] {
+			n = max(n, f.match(text, cut))
+		}
 	}
 	return n
 }
 
-// match is the length of f at the beginning of text, or 0.
+// match is the length of f at the beginning of text, or 0. Where a character of the secret is one that begins escapes, a
+// text can be read both ways.
 func (f *form) match(text string, cut bool) int {
+	n := f.read(text, cut, true)
+	if n == 0 && strings.ContainsAny(f.text, escapes) {
+		n = f.read(text, cut, false)
+	}
+	return n
+}
+
+func (f *form) read(text string, cut, escapesFirst bool) int {
 	at := 0
 	for i := range len(f.text) {
-		want := f.text[i]
 		if f.spaced && i > 0 {
 			at += separators(text[at:])
 		}
@@ -159,13 +168,15 @@ func (f *form) match(text string, cut bool) int {
 			}
 			return 0
 		}
-		if !f.same(text[at], want) {
-			c, n := escaped(text[at:])
-			if n == 0 || !f.same(c, want) {
-				return 0
+		plain := f.same(text[at], f.text[i])
+		if !plain || escapesFirst {
+			if c, n := escaped(text[at:]); n > 0 && f.same(c, f.text[i]) {
+				at += n
+				continue
 			}
-			at += n
-			continue
+		}
+		if !plain {
+			return 0
 		}
 		at++
 	}
@@ -203,12 +214,18 @@ func separators(text string) (n int) {
 	return n
 }
 
+// escapes are the characters that an escape begins with.
+const escapes = `%\&`
+
 // escaped reads the one character that text begins with an escape of, and how long that is; 0 where it begins with none.
 // An escape whose first character is escaped itself is read as well.
 func escaped(text string) (c byte, n int) {
 	switch rest := text[1:]; text[0] {
 	case '%': // %5f, %255f
-		for strings.HasPrefix(rest, "25") && len(rest) > 3 {
+		for strings.HasPrefix(rest, "25") {
+			if _, digits := number(text, rest[2:], 2, 16); digits == 0 {
+				break // it is the percent sign itself
+			}
 			rest = rest[2:]
 		}
 		return number(text, rest, 2, 16)
