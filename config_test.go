@@ -220,7 +220,7 @@ var checked = map[string]func(*keybrake.Config, func(context.Context) error){
 
 func TestNewAsksEveryPart(t *testing.T) {
 	good := smallConfig(t)
-	failed := errors.New("not fit")
+	failed := &credentials.Fault{Ref: "stripe", Why: "not fit"} // what any other error of a source says is not shown
 	for part, with := range checked {
 		c := good
 		with(&c, func(context.Context) error { return failed })

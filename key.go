@@ -281,7 +281,7 @@ func (b *Brake) placement(ctx context.Context, v *vendors.Vendor, ref string, li
 	if err != nil {
 		return vendors.Placement{}, err
 	}
-	p, err := v.Place(secret.Reveal())
+	p, err := place(v, secret)
 	switch {
 	case err != nil:
 		return p, err

@@ -3,14 +3,11 @@ package keybrake
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -18,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -161,47 +157,6 @@ func (a *attempt) response(status int, proto string, header http.Header, body []
 type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }
-
-// scrubbed stands where a reply repeated the credential.
-const scrubbed = "[keybrake: credential removed]"
-
-// clean removes the real credential from what came back, before an adapter, a record or the caller sees it.
-func clean(secret vendors.Placement, l flight.Landing) flight.Landing {
-	header := http.Header{}
-	for name, values := range l.Header {
-		for _, v := range values {
-			header[name] = append(header[name], scrub(secret, v))
-		}
-	}
-	l.Header, l.Body = header, []byte(scrub(secret, string(l.Body)))
-	return l
-}
-
-// scrub removes the real credential, in the forms in which a server could repeat it.
-func scrub(secret vendors.Placement, s string) string {
-	for _, form := range secretForms(secret) {
-		s = strings.ReplaceAll(s, form, scrubbed)
-	}
-	return s
-}
-
-func secretForms(p vendors.Placement) []string {
-	var forms []string
-	_, sent, _ := strings.Cut(p.Value, " ")
-	for _, secret := range append(slices.Clone(p.Secrets), sent, strings.TrimRight(sent, "="), p.Value) {
-		if len(secret) < 8 {
-			continue // none is; it would tear replies apart
-		}
-		quoted, _ := json.Marshal(secret)
-		forms = append(forms, secret, url.QueryEscape(secret), string(quoted[1:len(quoted)-1]),
-			base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)),
-			base64.URLEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
-			hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))))
-	}
-	// The longest first: a part of a longer form must not be cut out of it.
-	slices.SortFunc(forms, func(x, y string) int { return len(y) - len(x) })
-	return slices.Compact(forms)
-}
 
 // A wireError is what a base transport's error says, and nothing of what it holds: it could hold the request,
 // hence the credential.

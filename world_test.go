@@ -82,7 +82,7 @@ func (w *world) config() keybrake.Config {
 // recordingEach makes b record every refusal by itself, however many are alike.
 func recordingEach(t testing.TB, b *keybrake.Brake) {
 	t.Helper()
-	if err := b.Close(t.Context()); err != nil {
+	if err := keybrake.RecordEach(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 }

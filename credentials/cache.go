@@ -137,9 +137,9 @@ func (c *Cache) await(ctx context.Context, ref string, v Credential, f *flight) 
 		}
 		err = f.err
 	case <-enough:
-		err = fmt.Errorf("credentials: the source of %q does not answer", ref)
+		err = &Fault{ref, "the source does not answer", nil}
 	case <-ctx.Done():
-		err = fmt.Errorf("credentials: waiting for %q: %w", ref, context.Cause(ctx))
+		err = &Fault{ref, "the source has not answered: " + ctx.Err().Error(), ctx.Err()}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,7 +187,7 @@ func (c *Cache) start(ref string, s *slot, now time.Time) *flight {
 	c.fetches.Go(func() {
 		ctx, cancel := context.WithTimeout(c.life, fetchTime)
 		defer cancel()
-		f.err = fmt.Errorf("credentials: the source of %q did not return", ref) // if it ends its goroutine
+		f.err = &Fault{ref, "the source did not return", nil} // if it ends its goroutine
 		defer c.land(ref, s, f)
 		f.value, f.err = c.fetch(ctx, ref)
 	})
@@ -199,17 +199,17 @@ func (c *Cache) fetch(ctx context.Context, ref string) (v Credential, err error)
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("keybrake: the source of credentials panicked", "reference", ref, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			v, err = Credential{}, fmt.Errorf("credentials: the source of %q panicked", ref) // with what may hold a secret
+			v, err = Credential{}, &Fault{ref, "the source panicked", nil} // with what may hold a secret
 		}
 	}()
 	v, err = c.source.Get(ctx, ref)
 	switch ends := v.Expires(); {
 	case err != nil:
-		return Credential{}, err
+		return Credential{}, told(ref, err)
 	case v.empty():
-		return Credential{}, fmt.Errorf("%w %q: the source returned an empty credential", ErrUnknown, ref)
+		return Credential{}, &Fault{ref, "the source returned an empty credential", ErrUnknown}
 	case !ends.IsZero() && !time.Now().Before(ends):
-		return Credential{}, fmt.Errorf("credentials: the source returned a credential for %q that has ended", ref)
+		return Credential{}, &Fault{ref, "the source returned a credential that has ended", nil}
 	}
 	return v, nil
 }
@@ -271,7 +271,7 @@ func (c *Cache) Check(ctx context.Context) error {
 	if known, ok := c.source.(interface{ Refs() []string }); ok {
 		return checkAll(ctx, c, known.Refs())
 	}
-	return Check(ctx, c.source)
+	return told("", Check(ctx, c.source))
 }
 
 // Close ends the cache: what is being asked is cancelled, every later Get fails, and the source gives back what it

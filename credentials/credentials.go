@@ -19,8 +19,9 @@ var ErrUnknown = errors.New("credentials: unknown reference")
 
 // A Source fetches a credential by reference. It is called at construction, when a key is issued, and when the
 // brake's short cache has run out; never with a reference that an agent chose. Get is called from many
-// goroutines, and returns when ctx ends. Its errors must not contain secrets: they reach logs. An error that wraps
-// ErrUnknown says that the reference does not exist; any other says that the source could not be asked.
+// goroutines, and returns when ctx ends. Its errors should be [Fault]s, whose text reaches logs; the text of others is
+// dropped, so that only their kind does. An error that wraps ErrUnknown says that the reference does not exist; any
+// other says that the source could not be asked.
 //
 // A source may have more methods, which [Cache] calls if they are there:
 //

@@ -50,7 +50,7 @@ type static struct {
 func (s static) Get(_ context.Context, ref string) (Credential, error) {
 	v := s.values()[ref]
 	if v == "" {
-		return Credential{}, fmt.Errorf("%w %q", ErrUnknown, ref)
+		return Credential{}, &Fault{Ref: ref, Err: ErrUnknown}
 	}
 	return New(v), nil
 }
@@ -66,11 +66,11 @@ type Env map[string]string
 func (e Env) Get(_ context.Context, ref string) (Credential, error) {
 	variable, ok := e[ref]
 	if !ok {
-		return Credential{}, fmt.Errorf("%w %q", ErrUnknown, ref)
+		return Credential{}, &Fault{Ref: ref, Err: ErrUnknown}
 	}
 	v := os.Getenv(variable)
 	if v == "" {
-		return Credential{}, fmt.Errorf("%w %q: %s is not set or empty", ErrUnknown, ref, shown(variable))
+		return Credential{}, &Fault{ref, shown(variable) + " is not set or empty", ErrUnknown}
 	}
 	return New(v), nil
 }
@@ -96,14 +96,14 @@ type File map[string]string
 func (f File) Get(_ context.Context, ref string) (Credential, error) {
 	path, ok := f[ref]
 	if !ok {
-		return Credential{}, fmt.Errorf("%w %q", ErrUnknown, ref)
+		return Credential{}, &Fault{Ref: ref, Err: ErrUnknown}
 	}
 	v, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, errEmpty) {
-		return Credential{}, fmt.Errorf("%w %q: %w", ErrUnknown, ref, err)
+		return Credential{}, &Fault{ref, err.Error(), ErrUnknown}
 	}
 	if err != nil {
-		return Credential{}, fmt.Errorf("credentials: %q: %w", ref, err)
+		return Credential{}, &Fault{ref, err.Error(), err} // of the file system, or of the file's mode and length
 	}
 	return New(v), nil
 }

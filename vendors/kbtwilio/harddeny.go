@@ -16,13 +16,15 @@ const (
 	alarms    = "usage triggers are the account's own alarms"
 	endpoints = "it lets someone outside place calls on the account"
 	sessions  = "it hands out a token with which somebody acts on the account past the brake"
+	inbound   = "it changes where the calls and texts to the account go, whose codes and answers they carry"
+	code      = "it changes what runs by itself on the account, with the account's own token, past the brake"
 	webhooks  = "it has Twilio tell an address of the caller's choice what happens on the account"
 )
 
 // reasons are those that the catalogue names.
 var reasons = map[string]string{
 	"accounts": accounts, "keys": keys, "guards": guards, "alarms": alarms, "endpoints": endpoints,
-	"sessions": sessions, "webhooks": webhooks,
+	"sessions": sessions, "webhooks": webhooks, "inbound": inbound, "code": code,
 }
 
 // hardDenied are the operations that make keys or accounts, or that switch off Twilio's own guards. Paths are those
@@ -63,7 +65,11 @@ func hardDenied() []vendors.Operation {
 	} {
 		ops = append(ops, deny(d.name, d.may, d.host, d.path, d.why)...)
 	}
-	return ops
+	// With the prefix of its ids, because PreregisteredUsa2p in that place is another operation, and a denial beats it.
+	return append(ops, vendors.Operation{
+		Name: "twilio.messaging.services.update", Method: http.MethodPost, Host: "messaging.twilio.com", Path: "/v1/Services/{Sid:MG}",
+		Class: vendors.Control, Body: vendors.Form, HardDeny: inbound,
+	})
 }
 
 func deny(name, may, host, path, why string) []vendors.Operation {

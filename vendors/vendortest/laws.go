@@ -123,8 +123,8 @@ func (w *world) hardDenialsHold() error {
 			req := example(op)
 			req.URL.Host = host
 			_, c, err := w.table.Identify(req, nil)
-			if host != op.Host && c == nil {
-				continue // no such path there
+			if host != op.Host && (c == nil || c.Operation.Name != op.Name) {
+				continue // no such path there, or that of another operation
 			}
 			var r *vendors.Refusal
 			if !errors.As(err, &r) || r.Code != reason.OperationHardDenied {
