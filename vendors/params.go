@@ -144,13 +144,20 @@ func (c *Call) checkParams() error {
 	return c.checkLists(seen)
 }
 
-// checkLists refuses a group that mixes list positions with names or with "[]": "items[0]" beside "items[]".
+// checkLists refuses a group that mixes list positions with names or with "[]": "items[0]" beside "items[]". So it does
+// one that has a position in two spellings, "items[1]" and "items[01]": some readers take them for one place.
 func (c *Call) checkLists(seen map[string]bool) error {
 	style := map[string]string{}
+	spelled := map[string]string{}
 	for name := range seen {
 		for i := strings.IndexByte(name, '['); i >= 0; {
 			end := i + strings.IndexByte(name[i:], ']')
-			kind := elementStyle(name[i+1 : end])
+			key := name[i+1 : end]
+			kind, place := elementStyle(key), name[:i+1]+strings.TrimLeft(key, "0")
+			if old, ok := spelled[place]; ok && old != key && kind == "index" {
+				return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(name), Detail: "one position is written in two ways; write the number alone"}
+			}
+			spelled[place] = key
 			if old, ok := style[name[:i]]; ok && old != kind {
 				return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(name), Detail: "its elements are written in two ways; use one"}
 			}
