@@ -128,6 +128,9 @@ func (c *Call) checkParams() error {
 		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth || len(p.Name) > maxName {
 			return Refuse(reason.ParamInvalid, "a parameter's name is not of the form name or name[key]")
 		}
+		if strings.Contains(p.Name, "[][]") { // a list in a list to PHP, a group with a member "[]" to Ruby
+			return &Refusal{Code: reason.ParamInvalid, Param: Collapse(p.Name), Detail: "it is a list of lists; write their positions"}
+		}
 		// A list may repeat: Stripe's expand[]=a&expand[]=b, and Twilio's MediaUrl=a&MediaUrl=b where the row says so.
 		if seen[p.Name] && !strings.HasSuffix(p.Name, "[]") && !slices.Contains(c.Operation.Params.Lists, p.Name) {
 			return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(p.Name), Detail: "it is given twice; send it once"}

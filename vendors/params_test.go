@@ -46,6 +46,8 @@ func TestForms(t *testing.T) {
 		"a position in two spellings":         {"", "items[0][price]=1&items[00][price]=2", "param_duplicate", ""},
 		"a position in two spellings, apart":  {"", "items[01][price]=1&items[1][quantity]=2", "param_duplicate", ""},
 		"a position in one odd spelling":      {"", "metadata[007]=1&metadata[01]=2", "acme.things.create", "metadata[007]=1 metadata[01]=2"},
+		"a list of lists":                     {"", "a[][]=1", "param_invalid", ""},
+		"a list of lists by position":         {"", "a[0][]=1&a[0][]=2&a[1][]=3", "acme.things.create", "a[0][]=1 a[0][]=2 a[1][]=3"},
 		"a member of repeated elements twice": {"", "items[][price]=1&items[][price]=2", "param_duplicate", ""},
 		"a filter twice":                      {"DateSent<=a&DateSent%3C=b", "", "param_duplicate", ""},
 		"a value and a group":                 {"", "metadata=x&metadata[k]=v", "param_duplicate", ""},
