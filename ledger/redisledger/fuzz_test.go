@@ -192,7 +192,7 @@ func (b *both) tell() {
 		rec, err := l.Settle(ctx, holds[i], ledger.Settlement{Phase: phase, Actual: with(a.actual), Memo: n.memo})
 		return []any{rec.Over, rec.Strays, current(rec.States)}, err
 	}) && balance(n.tenant) && look() && b.do("adjust", func(l ledger.Ledger, _ int) (any, error) {
-		rec, err := l.Adjust(ctx, n.tenant, n.id, ledger.Adjustment{ID: n.nonce, Actual: with(a.adjusted), Reason: n.memo})
+		rec, err := l.Adjust(ctx, n.tenant, n.id, ledger.Adjustment{ID: n.nonce, Actual: with(a.adjusted), Reason: strings.ToValidUTF8(n.memo, "\ufffd")})
 		return []any{rec.Over, rec.Strays, current(rec.States)}, err
 	}) && balance(n.tenant) && look()
 	if ok {
