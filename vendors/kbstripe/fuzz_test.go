@@ -134,6 +134,70 @@ func FuzzSettle(f *testing.F) {
 	})
 }
 
+// FuzzProbe prices real calls by arbitrary answers to the look that they need: an object, a preview of an invoice. Only JSON
+// under status 200 gives a price, it is one that a ledger takes, it is no less than what the answer says is due or left, and
+// what is sent in the caller's name is that amount.
+func FuzzProbe(f *testing.F) {
+	tab := table(f)
+	var calls []*vendors.Call
+	for _, v := range vectors(f) {
+		if v.probe == nil {
+			continue
+		}
+		_, c, err := tab.Identify(v.call, v.body)
+		if err != nil || c.Operation.Bound == nil {
+			continue
+		}
+		f.Add(len(calls), v.probe.Status, v.probe.Body)
+		calls = append(calls, c)
+	}
+	f.Fuzz(func(t *testing.T, n, status int, body []byte) {
+		c := calls[((n%len(calls))+len(calls))%len(calls)]
+		b, err := c.Operation.Bound(c, &vendors.Reply{Status: status, Header: http.Header{}, Body: body})
+		if err != nil {
+			if b.Lines != nil || b.Send != nil {
+				t.Fatalf("%s: an error came with %+v", c.Operation.Name, b)
+			}
+			return
+		}
+		if b.Probe != nil || b.Kind == vendors.Unknown {
+			return
+		}
+		if err := valid(b.Lines); err != nil {
+			t.Fatalf("%s: %v", c.Operation.Name, err)
+		}
+		seen, readable := shownBy(body)
+		if status != http.StatusOK || !readable {
+			t.Fatalf("%s: status %d and %q price it at %v", c.Operation.Name, status, body, b.Lines)
+		}
+		for _, p := range b.Send {
+			if strings.Trim(p.Value, "0123456789") != "" {
+				t.Fatalf("%s: %q is sent", c.Operation.Name, p)
+			}
+		}
+		_, explicit := c.Get("amount")
+		due := int64(0)
+		switch {
+		case seen["object"] == "invoice" && strings.HasPrefix(c.Operation.Name, "stripe.subscriptions.create"):
+			due = seen.minor("amount_due")
+		case seen["object"] == "charge" && c.Operation.Name == "stripe.refunds.create" && !explicit:
+			due = seen.minor("amount_captured") - seen.minor("amount_refunded")
+		}
+		if currency, _ := seen["currency"].(string); due > 0 && (currency == "usd" || currency == "eur") && sum(b.Lines) < due*10_000 {
+			t.Fatalf("%s: %q is priced at %v", c.Operation.Name, body, b.Lines)
+		}
+	})
+}
+
+func sum(lines []cost.Line) (total int64) {
+	for _, l := range lines {
+		if l.Meter.Money() {
+			total += l.Amount
+		}
+	}
+	return total
+}
+
 // FuzzEvidence looks calls of unknown end up in arbitrary records of Stripe's. It asks for reads alone and comes to an end.
 // Nothing that is not JSON under status 200 proves anything; a call whose mark stands in the list is not absent from it; and
 // what it is said to cost is what a ledger takes.
