@@ -67,14 +67,21 @@ tidy:
 borders:
 	go test -count=1 -run '^TestImports$$' .
 
-fuzz:
-	@failed=; \
+# Each target of every module for FUZZTIME, and at the end a line for each: how many inputs it was given, or
+# that it failed. The input that failed is in testdata/fuzz beside the test, where git sees it: go test plays it from then on.
+fuzz: needs
+	@summary=; failed=; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	while IFS=: read -r file func; do \
 		target=$${func#func }; target=$${target%%(*}; \
 		echo "== $$file: $$target for $(FUZZTIME)"; \
-		(cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . </dev/null) || failed=1; \
+		verdict=ok; \
+		(cd "$$(dirname "$$file")" && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s . </dev/null) 2>&1 | tee "$$log" || verdict=FAILED; \
+		[[ $$verdict == ok ]] || failed=1; \
+		inputs=$$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$$log" | tail -n 1); \
+		summary+=$$(printf '%-7s %10s inputs  %s %s' "$$verdict" "$${inputs:-0}" "$$(dirname "$$file")" "$$target")$$'\n'; \
 	done < <(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*(' . | sort); \
-	[[ -z $$failed ]]
+	printf '\n%s' "$$summary"; \
+	[[ -z $$failed && -n $$summary ]]
 
 # The seed is printed first; SEED=0 draws one. The last line counts operations, faults and violations, and a
 # violation fails the target. See internal/torture.

@@ -493,7 +493,7 @@ func TestHostileCalls(t *testing.T) {
 	}
 }
 
-func hostileVectors(t *testing.T) (all []vector) {
+func hostileVectors(t testing.TB) (all []vector) {
 	t.Helper()
 	files, err := filepath.Glob("testdata/hostile/*.jsonl")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/audit/audittest"
+	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/reason"
 )
 
 func read(t testing.TB, in io.Reader) []audit.Record {
@@ -107,23 +110,73 @@ func TestJSONEscapes(t *testing.T) {
 	}
 }
 
-func FuzzJSON(f *testing.F) {
-	f.Add("a\nb", "\u202e")
-	f.Add("\xff", "{\"id\":1}\n")
-	f.Fuzz(func(t *testing.T, a, b string) {
+// FuzzRecord writes records with arbitrary texts and numbers in every field. Each is one line of JSON, no longer than its texts
+// with every byte escaped, in which nothing stands that a terminal or an editor acts upon, and [audit.Read] gives it back.
+func FuzzRecord(f *testing.F) {
+	f.Add("a\nb", "\u202e", int64(1), int64(0))
+	f.Add("\xff", "{\"id\":1}\n", int64(-1), int64(1)<<62)
+	f.Add("\x1b[2J\u2028\u2029\u0085", "\U000e0041\ud7ff\ufeff", int64(cost.Max), int64(-62135596800))
+	f.Add(`\u0000"\\`, "</script><!--", int64(1)<<53, int64(253402300799))
+	f.Fuzz(func(t *testing.T, a, b string, n, seconds int64) {
+		when := time.Unix(seconds, n&(1<<29-1)).UTC()
+		line := []cost.Line{{Meter: cost.Meter(a), Currency: cost.Currency(b), Amount: n}}
+		r := audit.Record{
+			Version: 1, ID: a, Time: when, Kind: audit.Kind(b), CallID: a, Reservation: b, Probe: n&1 > 0, Tenant: a, Agent: b, Run: a, Labels: []string{b, a}, Key: b,
+			Tool: a, Step: b, Vendor: a, Credential: b, Operation: a, Class: b, Verdict: audit.Verdict(a), Outcome: b, Reason: reason.Code(a), Detail: b,
+			Reasons:  []audit.Why{{Code: reason.Code(b), Rule: int(n), Param: a, Budget: b}},
+			Reserved: line, Actual: line, Held: line, Budgets: []audit.Budget{{Name: a, Shared: n&1 == 0, Meter: cost.Meter(b), Currency: cost.Currency(a), Limit: n, Spent: -n, Held: n, Left: n, Reset: when}},
+			Flag: b, Status: int(n), VendorRequest: a, Objects: []string{a, b}, Recipients: []string{b}, Idempotency: a, Attached: n&1 > 0,
+			Duration: time.Duration(n), LedgerDuration: time.Duration(-n), VendorDuration: time.Duration(n),
+		}
 		var w writes
-		if err := audit.JSON(&w).Write(t.Context(), audit.Record{Agent: a, Labels: []string{b}}); err != nil {
-			t.Fatal(err)
+		if err := audit.JSON(&w).Write(t.Context(), r); err != nil {
+			if y := when.Year(); y >= 1 && y <= 9999 || len(w.calls) > 0 {
+				t.Fatalf("%v, and %q is written", err, w.calls)
+			}
+			return
 		}
-		line, end := strings.CutSuffix(w.calls[0], "\n")
-		if len(w.calls) != 1 || !end || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsGraphic(r) }) {
-			t.Errorf("got %q", w.calls)
+		text, end := strings.CutSuffix(w.calls[0], "\n")
+		if len(w.calls) != 1 || !end || !json.Valid([]byte(text)) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+			t.Fatalf("got %q", w.calls)
 		}
-		got := read(t, strings.NewReader(w.calls[0]))
-		if len(got) != 1 || got[0].Agent != strings.ToValidUTF8(each(a), "\ufffd") || got[0].Labels[0] != each(b) {
-			t.Errorf("got %+v", got)
+		if most := 3000 + 6*20*(len(a)+len(b)); len(text) > most {
+			t.Fatalf("%d bytes of text make a line of %d", len(a)+len(b), len(text))
+		}
+		if len(text) > 1<<20 {
+			return // no record is as long, and Read says so
+		}
+		want := r // its lists are r's, which has been written
+		validText(reflect.ValueOf(&want).Elem())
+		var got []audit.Record
+		for r, err := range audit.Read(strings.NewReader(w.calls[0])) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r)
+		}
+		if len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+			t.Fatalf("read\n%+v, want\n%+v", got, want)
 		}
 	})
+}
+
+// validText replaces in every string of v the bytes that are not UTF-8, one by one.
+func validText(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(each(v.String()))
+	case reflect.Slice:
+		for i := range v.Len() {
+			validText(v.Index(i))
+		}
+	case reflect.Struct:
+		if _, isTime := v.Interface().(time.Time); isTime {
+			return
+		}
+		for i := range v.NumField() {
+			validText(v.Field(i))
+		}
+	}
 }
 
 // each replaces every byte that is not UTF-8, one by one.

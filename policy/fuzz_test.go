@@ -1,13 +1,15 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/policy"
 )
 
-// Whatever the parsers accept is valid, comes back from both forms as it was, and is what the schema accepts.
+// Whatever the parsers accept is valid, comes back from both forms as it was, and is what the schema accepts. encoding/json
+// reads the same from it, and so does ParseYAML wherever the text is YAML that it takes.
 func FuzzParseJSON(f *testing.F) {
 	data, err := support().JSON()
 	if err != nil {
@@ -21,6 +23,20 @@ func FuzzParseJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if p, err := policy.ParseJSON("f", data); err == nil {
 			comesBack(t, p)
+			var other policy.Policy
+			if err := json.Unmarshal(data, &other); err != nil {
+				t.Errorf("encoding/json refuses what ParseJSON accepts: %v", err)
+			}
+			if len(other.Allow) == 0 && len(p.Allow) == 0 {
+				other.Allow = p.Allow // none is as good as an empty list
+			}
+			if len(other.Budgets) == 0 && len(p.Budgets) == 0 {
+				other.Budgets = p.Budgets
+			}
+			same(t, "encoding/json", p, other)
+			if asYAML, err := policy.ParseYAML("f", data); err == nil {
+				same(t, "ParseYAML", p, asYAML)
+			}
 			if err := checkSchema(t, data); err != nil {
 				t.Errorf("the schema refuses what ParseJSON accepts: %v", err)
 			}

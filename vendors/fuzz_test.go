@@ -1,10 +1,12 @@
 package vendors_test
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,12 +15,13 @@ import (
 	"github.com/keybrake/keybrake-go/vendors"
 )
 
-// What is read of a form is what is sent: the parameters, written again, are read as the same, by this package and
-// by net/url, which is what another reader is likely to find.
+// What is read of a form is what every other reader finds in it, in what the caller sent and in what is sent on: names and
+// values as a browser's standard, net/url, Ruby and PHP read them. A form that they read differently is refused.
 func FuzzForm(f *testing.F) {
 	for _, s := range [][2]string{
 		{"", "amount=500&currency=usd"}, {"limit=3", ""}, {"a=1", "a=2"}, {"", "metadata[k]=v&metadata=x"}, {"", "expand[]=a&expand[]=b"},
 		{"DateSent%3C=a&DateSent>=b", "x=%00"}, {"a%5Bb%5D=1", "items[0][a]=1&items[1][a]=2"}, {"a=%ff", ""}, {"a;b=1", "c#"}, {"", "é=é"}, {"a<[b]=", "a[b]<="},
+		{"", "items[][price]=a&items[][quantity]=2"}, {"", "items[0][price]=a&items[00][price]=b"}, {"", "a[b][]=1&a[b][c]=2"}, {"a.b=1", "a_b=2"},
 	} {
 		f.Add(s[0], s[1])
 	}
@@ -49,7 +52,56 @@ func FuzzForm(f *testing.F) {
 		if !reflect.DeepEqual(others, ours) {
 			t.Fatalf("net/url reads %q as %q, not %q", sent, others, ours)
 		}
+		pairs := append(browserForm(query), browserForm(body)...)
+		if !slices.Equal(pairs, leaves(c.Params)) || !slices.Equal(browserForm(sent), pairs) {
+			t.Fatalf("%q is read as %q, and sent as %q", pairs, c.Params, sent)
+		}
+		nestedAlike(t, pairs)
 	})
+}
+
+func leaves(params []vendors.Param) []leaf {
+	var all []leaf
+	for _, p := range params {
+		all = append(all, leaf{p.Name, p.Value})
+	}
+	return all
+}
+
+// nestedAlike says that readers that build groups and lists from brackets build the same of the pairs and lose none. They
+// differ in which element of a list a "[]" in the middle of a name means, and there in nothing but that.
+func nestedAlike(t *testing.T, pairs []leaf) {
+	t.Helper()
+	ruby, err := rackForm(pairs)
+	if err != nil {
+		t.Fatalf("%q is accepted, and no group for Ruby: %v", pairs, err)
+	}
+	php := phpForm(pairs)
+	if slices.ContainsFunc(pairs, func(p leaf) bool { return strings.Contains(p.path, "[][") }) {
+		ruby, php = anywhere(ruby), anywhere(php)
+	}
+	slices.SortFunc(ruby, leaf.compare)
+	slices.SortFunc(php, leaf.compare)
+	if !slices.Equal(ruby, php) || len(ruby) != len(pairs) {
+		t.Fatalf("%q is read as %q by Ruby, as %q by PHP", pairs, ruby, php)
+	}
+	if numbers := numberForm(pairs); len(numbers) != len(pairs) {
+		t.Fatalf("%q is read as %q where positions are numbers", pairs, numbers)
+	}
+}
+
+func (l leaf) compare(m leaf) int {
+	return cmp.Or(strings.Compare(l.path, m.path), strings.Compare(l.value, m.value))
+}
+
+var position = regexp.MustCompile(`/[0-9]+\b`)
+
+// anywhere forgets the positions in lists.
+func anywhere(all []leaf) []leaf {
+	for i := range all {
+		all[i].path = position.ReplaceAllString(all[i].path, "/*")
+	}
+	return all
 }
 
 func isRefusal(t *testing.T, err error) {
@@ -75,7 +127,8 @@ func unique(t *testing.T, c *vendors.Call) {
 	}
 }
 
-// The leaves of a JSON body have names of their own, and say the same of the same tree however it is spelled.
+// The leaves of a JSON body are those that a reader finds who shares no code with this one and refuses what readers take
+// differently. Names that differ in case alone are parameters of their own, so that a paid operation knows one of them at most.
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{
 		`{"to":["a","b"],"n":1.50,"x":null}`, `[{"to":"a"},{"to":"b"}]`, `{"a":{"b":1},"a[b]":2}`, `{"a":"\ud83d\ude00"}`, `{"a":"\ud800"}`,
@@ -92,6 +145,18 @@ func FuzzJSON(f *testing.F) {
 			return
 		}
 		unique(t, c)
+		other, err := readJSON(string(body))
+		if err != nil && len(body) > 0 {
+			t.Fatalf("%q is read as %q, and is no JSON", body, c.Params)
+		}
+		if err == nil && !slices.Equal(other.leaves, leaves(c.Params)) {
+			t.Fatalf("%q is read as %q, and by another as %q", body, c.Params, other.leaves)
+		}
+		if err == nil && other.folded {
+			if unknown, _ := c.Unlisted(vendors.Schema{Plain: []string{"to", "from", "subject", "text"}}); len(unknown) == 0 {
+				t.Fatalf("%q is known by two names", body)
+			}
+		}
 		for _, p := range c.Params {
 			if strings.Count(p.Name, "[") != strings.Count(p.Name, "]") || len(p.Name) > 256 {
 				t.Fatalf("%q is not a leaf's name", p.Name)

@@ -128,6 +128,9 @@ func (c *Call) checkParams() error {
 		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth || len(p.Name) > maxName {
 			return Refuse(reason.ParamInvalid, "a parameter's name is not of the form name or name[key]")
 		}
+		if strings.Contains(p.Name, "[][]") { // a list in a list to PHP, a group with a member "[]" to Ruby
+			return &Refusal{Code: reason.ParamInvalid, Param: Collapse(p.Name), Detail: "it is a list of lists; write their positions"}
+		}
 		// A list may repeat: Stripe's expand[]=a&expand[]=b, and Twilio's MediaUrl=a&MediaUrl=b where the row says so.
 		if seen[p.Name] && !strings.HasSuffix(p.Name, "[]") && !slices.Contains(c.Operation.Params.Lists, p.Name) {
 			return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(p.Name), Detail: "it is given twice; send it once"}
@@ -144,13 +147,20 @@ func (c *Call) checkParams() error {
 	return c.checkLists(seen)
 }
 
-// checkLists refuses a group that mixes list positions with names or with "[]": "items[0]" beside "items[]".
+// checkLists refuses a group that mixes list positions with names or with "[]": "items[0]" beside "items[]". So it does
+// one that has a position in two spellings, "items[1]" and "items[01]": some readers take them for one place.
 func (c *Call) checkLists(seen map[string]bool) error {
 	style := map[string]string{}
+	spelled := map[string]string{}
 	for name := range seen {
 		for i := strings.IndexByte(name, '['); i >= 0; {
 			end := i + strings.IndexByte(name[i:], ']')
-			kind := elementStyle(name[i+1 : end])
+			key := name[i+1 : end]
+			kind, place := elementStyle(key), name[:i+1]+strings.TrimLeft(key, "0")
+			if old, ok := spelled[place]; ok && old != key && kind == "index" {
+				return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(name), Detail: "one position is written in two ways; write the number alone"}
+			}
+			spelled[place] = key
 			if old, ok := style[name[:i]]; ok && old != kind {
 				return &Refusal{Code: reason.ParamDuplicate, Param: Collapse(name), Detail: "its elements are written in two ways; use one"}
 			}

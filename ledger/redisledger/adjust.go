@@ -111,7 +111,8 @@ func (l *Ledger) unchanged(ctx context.Context, rec record, over bool, strays []
 func (l *Ledger) adjustArgs(rec record, a ledger.Adjustment, booked []int64) ([]string, adjustArgs) {
 	t := tenant(rec.Tenant)
 	args := adjustArgs{Now: l.clock(), ID: rec.ID, Key: rec.Key, Version: rec.version, Parts: []partArgs{}, keepArgs: l.keeps()}
-	entry := adjustment{ID: a.ID, Reason: a.Reason, Deltas: []string{}}
+	reason := strings.ToValidUTF8(a.Reason, "\uFFFD") // no reason keeps it from being booked
+	entry := adjustment{ID: a.ID, Reason: reason, Deltas: []string{}}
 	for _, line := range a.Actual {
 		entry.Actual = append(entry.Actual, actualLine(line))
 	}
@@ -121,8 +122,7 @@ func (l *Ledger) adjustArgs(rec record, a ledger.Adjustment, booked []int64) ([]
 		args.Parts = append(args.Parts, partArgs{Row: row, Name: name, Booked: digits(booked[i]), Held: "0", Money: e.Meter.Money()})
 		entry.Deltas = append(entry.Deltas, strconv.FormatInt(booked[i]-e.Booked, 10))
 	}
-	text, _ := json.Marshal(entry) // strings and numbers only: cannot fail
-	args.Entry = string(text)
+	args.Entry = inner(entry)
 	return keys.keys, args
 }
 

@@ -71,8 +71,7 @@ func (l *Ledger) SetBudget(ctx context.Context, t string, b ledger.Budget) error
 // encode writes what a shared budget counts; its name is the row's, and what can be revised has fields of its own.
 func encode(b ledger.Budget) string {
 	b.Name, b.Limit, b.AlertAt, b.Shared, b.Of, b.Observed = "", 0, nil, false, "", false
-	text, _ := json.Marshal(stored(b)) // strings only: cannot fail
-	return string(text)
+	return inner(stored(b))
 }
 
 // percents writes the thresholds of a shared budget.

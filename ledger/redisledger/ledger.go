@@ -167,6 +167,16 @@ func (l *Ledger) run(ctx context.Context, s script, keys []string, args any) (*r
 	return got, err
 }
 
+// inner writes v, which is strings and numbers only, as the JSON that is itself a text among a script's arguments. Where a
+// byte of v is not UTF-8 it is such a byte, so that run refuses it: of the JSON in JSON it would not see it.
+func inner(v any) string {
+	text, _ := json.Marshal(v) // of such a v it cannot fail
+	if notText.Match(text) {
+		return "\xff"
+	}
+	return string(text)
+}
+
 // notText finds what package json writes for a byte that is not UTF-8: an escape, whose backslash is none's.
 var notText = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
 

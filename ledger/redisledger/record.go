@@ -78,8 +78,7 @@ func fix(operation string, parts []ledger.Part) string {
 	for _, p := range parts {
 		f.Budgets = append(f.Budgets, stored(p.Of))
 	}
-	text, _ := json.Marshal(f) // strings and numbers only: cannot fail
-	return string(text)
+	return inner(f)
 }
 
 // layout makes field l: the names of the parts in order.
@@ -147,7 +146,8 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 		}}
 		words := &reply{rest: strings.Split(amounts[i], " ")}
 		p.Start, p.End, p.Held, p.Booked, p.Base = words.number(), words.number(), words.number(), words.number(), words.number()
-		if words.number(); words.bad || len(words.rest) > 0 { // the lookback is Of's
+		words.number() // the lookback is Of's
+		if words.bad || len(words.rest) > 0 || !countable(p.Held) || !countable(p.Booked) {
 			return record{}, damaged(id)
 		}
 		r.parts = append(r.parts, p)
@@ -161,6 +161,9 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 	}
 	return r, nil
 }
+
+// countable says that n is an amount that a ledger can have.
+func countable(n int64) bool { return n >= 0 && n <= cost.Max }
 
 // controls reads field cs: names as the fields of the controls row have them.
 func controls(text string) ([]string, error) {

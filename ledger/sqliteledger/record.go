@@ -2,6 +2,8 @@ package sqliteledger
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
@@ -62,6 +64,9 @@ func (b *books) unpack(r row) *hold {
 	b.parse("reservation", r.controls, &h.Controls)
 	b.parse("reservation", r.parts, &parts)
 	b.parse("reservation", r.would, &would)
+	if slices.ContainsFunc(parts, func(p part) bool { return !countable(p.Held) || !countable(p.Booked) }) {
+		b.fail(errors.New("a reservation's row has an amount that no ledger has"))
+	}
 	if b.err != nil {
 		return nil
 	}
@@ -73,6 +78,9 @@ func (b *books) unpack(r row) *hold {
 	}
 	return &h
 }
+
+// countable says that n is an amount that a ledger can have.
+func countable(n int64) bool { return n >= 0 && n <= cost.Max }
 
 // put stores h. One that is over may be forgotten after retention.
 func (b *books) put(h *hold, after time.Duration) {

@@ -244,29 +244,55 @@ func TestResends(t *testing.T) {
 	}
 }
 
-// FuzzParse reads arbitrary files: what is taken is a vendor that the brake takes.
+// FuzzParse reads arbitrary files: what is taken is a vendor that the brake takes, whose hosts and paths nothing widens; a call
+// that it prices costs nothing that a ledger would not take; and a text that is JSON and YAML says the same as both.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(small))
+	const bodies = `{"to":["a","b"],"n":9007199254740993,"amount":"-1","model":"m","max_tokens":1e9}`
+	f.Add([]byte(small), []byte(bodies))
 	for _, name := range rules.Names() {
-		f.Add(rules.Source(name))
+		f.Add(rules.Source(name), []byte(bodies))
 	}
-	f.Add([]byte(`{"vendor":"a","hosts":["a"],"credential":{"pattern":"a"},"operations":[{"name":"a.b","method":"GET","path":"/","class":"read"}]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add([]byte(`{"vendor":"a","hosts":["a"],"credential":{"pattern":"a"},"operations":[{"name":"a.b","method":"GET","path":"/","class":"read"}]}`), []byte("{}"))
+	f.Fuzz(func(t *testing.T, data, body []byte) {
+		tree, _ := vendors.DecodeJSON(body)
+		var read []vendors.Vendor
 		for _, name := range []string{"f.yaml", "f.json"} {
 			v, err := rules.Parse(name, data)
 			if err != nil {
 				continue
 			}
+			read = append(read, v)
 			if _, err := vendors.NewTable([]vendors.Vendor{v}); err != nil {
 				t.Errorf("a file was taken whose vendor is not: %v", err)
 			}
 			for i := range v.Operations {
-				if op := &v.Operations[i]; op.Bound != nil {
-					_, _ = op.Bound(&vendors.Call{Operation: op}, nil)
+				op := &v.Operations[i]
+				if op.Bound == nil {
+					continue
+				}
+				b, err := op.Bound(&vendors.Call{Operation: op, JSON: tree}, nil)
+				if err != nil {
+					continue
+				}
+				valid(t, b.Lines)
+				if b.Kind == vendors.Unknown && b.Why == "" {
+					t.Errorf("%s: unknown, and why?", op.Name)
 				}
 			}
 		}
+		if len(read) == 2 && shape(read[0]) != shape(read[1]) {
+			t.Errorf("%s as YAML, and %s as JSON", shape(read[0]), shape(read[1]))
+		}
 	})
+}
+
+// shape is what a vendor says in words.
+func shape(v vendors.Vendor) string {
+	all := fmt.Sprint(v.Name, v.Headers, v.RedirectHeaders, v.CredentialHeaders, v.RetryHeaders)
+	for _, op := range v.Operations {
+		all += fmt.Sprint("\n", op.Name, op.Method, op.Host, op.Path, op.Class, op.HardDeny, op.Body, op.Params, op.KeyMemory, op.KeyMax, op.Bound != nil, op.Settle != nil)
+	}
+	return all
 }
 
 // FuzzCall prices arbitrary bodies and settles from arbitrary replies, by every operation that is shipped: nothing panics,
