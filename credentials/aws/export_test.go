@@ -1,0 +1,4 @@
+package aws
+
+// Guard is for tests.
+var Guard = guard
