@@ -25,7 +25,7 @@ func quiet(s credentials.Source, ttl time.Duration) *credentials.Cache {
 // A busy brake never waits for the store: the next credential is fetched beside the calls, before it is needed.
 func TestFetchedAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := &vault{takes: 5 * time.Second}
+		v := &vault{takes: 4500 * time.Millisecond}
 		c := quiet(v, time.Minute)
 		get(t, c, "a")
 		start := time.Now()
@@ -37,8 +37,9 @@ func TestFetchedAhead(t *testing.T) {
 		if spent := time.Since(start); spent != time.Minute {
 			t.Errorf("the calls waited for %v", spent-time.Minute)
 		}
-		// Asked at 0 s, answered at 5 s; asked again at 45 s, answered at 50 s.
-		want := strings.Fields(strings.Repeat("a-1 ", 45) + strings.Repeat("a-2 ", 15))
+		// A call a second from 4.5 s on, when the first answer is there. Asked at 0 s; again by the call at 45.5 s, which is
+		// answered at 50 s.
+		want := strings.Fields(strings.Repeat("a-1 ", 46) + strings.Repeat("a-2 ", 14))
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %v", got)
 		}

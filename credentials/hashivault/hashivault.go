@@ -91,7 +91,7 @@ func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, e
 	switch {
 	case store.Status(err) == http.StatusNotFound:
 		return credentials.Credential{}, fmt.Errorf("%w %q: there is no such secret in the mount %s, or its engine is not %s", credentials.ErrUnknown, ref, secret.Mount, secret.Engine)
-	case errors.Is(err, errField):
+	case errors.Is(err, store.ErrField):
 		return credentials.Credential{}, fmt.Errorf("%w %q in the mount %s: %w", credentials.ErrUnknown, ref, secret.Mount, err)
 	case store.Status(err) == http.StatusForbidden:
 		return credentials.Credential{}, fmt.Errorf("credentials: %q in the mount %s: the token may not read it, or has ended: %w", ref, secret.Mount, err)

@@ -3,7 +3,6 @@ package hashivault
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"path"
@@ -82,8 +81,6 @@ type answer struct {
 	Auth          *grant          `json:"auth"`
 }
 
-var errField = errors.New("a field is missing")
-
 // parts takes the fields out of what Vault said. An error names fields and never a value.
 func (s Secret) parts(data json.RawMessage) ([]string, error) {
 	if s.Engine == KV2 {
@@ -95,22 +92,5 @@ func (s Secret) parts(data json.RawMessage) ([]string, error) {
 		}
 		data = versioned.Data
 	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(data, &fields) != nil {
-		return nil, errors.New("the answer is not of the documented form")
-	}
-	var parts []string
-	for _, name := range s.Fields {
-		var value string
-		switch raw, ok := fields[name]; {
-		case !ok:
-			return nil, fmt.Errorf("%w: the secret has no %q", errField, name)
-		case json.Unmarshal(raw, &value) != nil:
-			return nil, fmt.Errorf("%w: %q is not a string", errField, name)
-		case value == "":
-			return nil, fmt.Errorf("%w: %q is empty", errField, name)
-		}
-		parts = append(parts, value)
-	}
-	return parts, nil
+	return store.Strings(data, s.Fields)
 }

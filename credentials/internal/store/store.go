@@ -121,6 +121,9 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	if c.err != nil {
 		return fmt.Errorf("%s: %w", c.name, c.err)
 	}
+	if ctx.Err() != nil {
+		return c.broken(ctx, nil)
+	}
 	ctx, stop := bare(ctx)
 	defer stop()
 	req, err := c.request(ctx, r)
