@@ -1,4 +1,5 @@
-# Targets: test, check, fuzz, torture, long, cover. All but torture work on every module of the repository.
+# Targets: test, check, fuzz, torture, long, cover, vault. All but torture and vault work on every module of the
+# repository.
 #
 #	make test                  what the tests need is installed if missing, then all tests run with -race
 #	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders
@@ -6,6 +7,7 @@
 #	make torture TIME=20m      the ledgers under fire for that long; SEED=n plays the same again
 #	make long                  the long forms: many rounds, shuffled, on one and more processors
 #	make cover                 how much of the code the tests of its module reach
+#	make vault                 builds HashiCorp Vault for the tests of credentials/hashivault, and prints where it is
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -28,7 +30,7 @@ comma := ,
 # every runs a command in each module, goes on after a failure, and fails if one of them failed.
 every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
 
-.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz torture long cover
+.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz torture long cover vault
 
 test: export CGO_ENABLED := 1
 test: needs
@@ -98,3 +100,7 @@ long: needs
 
 cover: needs
 	@$(call every, cover, go test -coverpkg ./... -coverprofile cover.out ./... && go tool cover -func cover.out | tail -n 1)
+
+# Once; it takes some minutes. The tests take its path as KEYBRAKE_VAULT, or any vault on PATH.
+vault:
+	@.ci/vault

@@ -37,7 +37,8 @@ func TestFetchedAhead(t *testing.T) {
 		if spent := time.Since(start); spent != time.Minute {
 			t.Errorf("the calls waited for %v", spent-time.Minute)
 		}
-		// Asked at 0 s, answered at 4.5 s; asked again at 45.5 s, answered at 50 s, between two calls.
+		// A call a second from 4.5 s on, when the first answer is there. Asked at 0 s; again by the call at 45.5 s, which is
+		// answered at 50 s.
 		want := strings.Fields(strings.Repeat("a-1 ", 46) + strings.Repeat("a-2 ", 14))
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %v", got)
