@@ -222,7 +222,7 @@ func TestTheNumberOfRefusalsOnRecordIsExact(t *testing.T) {
 			if !broken.Load() || r.Kind != audit.Denied {
 				return kept.Write(ctx, r)
 			}
-			switch n.Add(1) % 4 {
+			switch n.Add(1) % 5 {
 			case 0:
 				return errors.New("full")
 			case 1: // hangs
@@ -231,6 +231,8 @@ func TestTheNumberOfRefusalsOnRecordIsExact(t *testing.T) {
 			case 2: // has it, and cannot say so
 				_ = kept.Write(ctx, r)
 				return errors.New("the connection broke")
+			case 3:
+				time.Sleep(4 * time.Second)
 			}
 			return kept.Write(ctx, r)
 		})
@@ -261,24 +263,59 @@ func TestTheNumberOfRefusalsOnRecordIsExact(t *testing.T) {
 	})
 }
 
-// The same with the processors' own order: calls that end while the brake is closed are counted or recorded, not lost.
+// A call that ends while the brake is closed, or afterwards, is on record: counted before, by itself after.
 func TestARefusalWhileTheBrakeIsClosedIsOnRecord(t *testing.T) {
-	for range 20 {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &audittest.Recorder{}
+		brake, l := loopOver(t, sinkFunc(func(ctx context.Context, r audit.Record) error {
+			if r.Kind == audit.Denied {
+				time.Sleep(time.Second)
+			}
+			return sink.Write(ctx, r)
+		}))
+		const each = 25
+		var group sync.WaitGroup
+		group.Go(l.refuse) // whose record takes until 1 s
+		time.Sleep(200 * time.Millisecond)
+		for range each {
+			l.refuse()
+		}
+		if err := brake.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		group.Wait()
+		if got := refusalsIn(sink.Records()); got != 1+each {
+			t.Errorf("%d refusals are on record, want %d", got, 1+each)
+		}
+		for range each {
+			l.refuse()
+		}
+		if records := len(ofKind(sink.Records(), audit.Denied)); records != 2+each || brake.Close(context.Background()) != nil {
+			t.Errorf("%d records; after Close each refusal is to have its own", records)
+		}
+		time.Sleep(time.Minute)
+		if records := len(ofKind(sink.Records(), audit.Denied)); records != 2+each {
+			t.Errorf("%d records a minute later", records)
+		}
+	})
+}
+
+// The same in the processors' own order.
+func TestRefusalsOfManyAgentsAreCounted(t *testing.T) {
+	for range 10 {
 		sink := &audittest.Recorder{}
 		brake, l := loopOver(t, sink)
 		const agents, each = 8, 25
 		var group sync.WaitGroup
-		for range agents {
+		for i := range agents {
 			group.Go(func() {
-				for range each {
+				for j := range each {
 					l.refuse()
-				}
-			})
-		}
-		for range 3 {
-			group.Go(func() {
-				if err := brake.Close(t.Context()); err != nil {
-					t.Error(err)
+					if i == 0 && j == each/2 {
+						if err := brake.Close(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
 				}
 			})
 		}
