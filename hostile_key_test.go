@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -39,6 +40,43 @@ func (h *hostileWorld) signed(t *testing.T, claims string) string {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// narrowed is the token with v's blocks behind it.
+func (v vector) narrowed(t *testing.T, text string) string {
+	t.Helper()
+	for _, claims := range v.Narrow {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, claims); err != nil {
+			t.Fatal(err)
+		}
+		block := compact.String()
+		var asIs string
+		if json.Unmarshal(claims, &asIs) == nil && block != "null" {
+			block = asIs
+		}
+		var err error
+		if text, err = token.Narrow(text, []byte(block)); err != nil {
+			t.Fatalf("%s: %v", v.Name, err)
+		}
+	}
+	return text
+}
+
+// reblocked is the token with its blocks, and the seed behind them, changed.
+func reblocked(t *testing.T, text string, change func(blocks [][]byte, seed []byte) ([][]byte, []byte)) string {
+	t.Helper()
+	return forge(t, text, func(body []byte) []byte {
+		var blocks [][]byte
+		seed := body[len(body)-seedLen:]
+		for rest := body[countAt+1 : len(body)-seedLen]; len(rest) > 0; {
+			n := 2 + int(binary.BigEndian.Uint16(rest)) + nextLen + sigLen
+			blocks, rest = append(blocks, bytes.Clone(rest[:n])), rest[n:]
+		}
+		blocks, seed = change(blocks, bytes.Clone(seed))
+		out := append(bytes.Clone(body[:countAt]), byte(len(blocks)))
+		return append(append(out, bytes.Join(blocks, nil)...), seed...)
+	})
 }
 
 // forged is the token changed in one way. Where the way is one that an issuer could take, it is signed rightly.
@@ -180,6 +218,76 @@ func (h *hostileWorld) forged(t *testing.T, how, text string) string {
 	case "a tenant of nobody's":
 		return h.signed(t, claims(hostileTenant, "tenant-of-nobody"))
 	}
+	if change := reblockings[how]; change != nil {
+		return reblocked(t, text, change)
+	}
+	switch how {
+	case "a block of the holder's behind the first":
+		own, err := token.Narrow(text, []byte(`{"id":"zzzzzzzz","all":true,"policy":{"allow":[]}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reblocked(t, own, func(b [][]byte, seed []byte) ([][]byte, []byte) { return [][]byte{b[0], b[len(b)-1]}, seed })
+	case "a first block of the holder's":
+		_, mine, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := token.Sign(mine, false, []byte(h.claims(t, h.token(t, "everything", true))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return forge(t, theirs, func(b []byte) []byte {
+			kid := token.IDOf(h.private.Public().(ed25519.PublicKey))
+			copy(b[kidAt:], kid[:])
+			return b
+		})
+	}
 	t.Fatalf("there is no forgery %q", how)
 	return ""
+}
+
+// reblockings are what the holder of a narrowed key can try with its blocks.
+var reblockings = map[string]func(blocks [][]byte, seed []byte) ([][]byte, []byte){
+	"the last block taken away":         func(b [][]byte, s []byte) ([][]byte, []byte) { return b[:len(b)-1], s },
+	"the last block and the seed taken": func(b [][]byte, _ []byte) ([][]byte, []byte) { return b[:len(b)-1], make([]byte, seedLen) },
+	"a middle block taken away":         func(b [][]byte, s []byte) ([][]byte, []byte) { return append(b[:1], b[2:]...), s },
+	"the first block alone":             func(b [][]byte, s []byte) ([][]byte, []byte) { return b[:1], s },
+	"the first block taken away":        func(b [][]byte, s []byte) ([][]byte, []byte) { return b[1:], s },
+	"blocks in another order":           func(b [][]byte, s []byte) ([][]byte, []byte) { b[1], b[2] = b[2], b[1]; return b, s },
+	"the last block twice":              func(b [][]byte, s []byte) ([][]byte, []byte) { return append(b, b[len(b)-1]), s },
+	"the first block twice":             func(b [][]byte, s []byte) ([][]byte, []byte) { return append([][]byte{b[0]}, b...), s },
+	"no block":                          func(_ [][]byte, s []byte) ([][]byte, []byte) { return nil, s },
+	"six blocks": func(b [][]byte, s []byte) ([][]byte, []byte) {
+		for len(b) < 6 {
+			b = append(b, b[len(b)-1])
+		}
+		return b, s
+	},
+	"another seed":            func(b [][]byte, s []byte) ([][]byte, []byte) { s[0] ^= 1; return b, s },
+	"no seed":                 func(b [][]byte, _ []byte) ([][]byte, []byte) { return b, nil },
+	"two seeds":               func(b [][]byte, s []byte) ([][]byte, []byte) { return b, append(s, s...) },
+	"a larger number in it":   inLast(`"5.00 USD"`, `"9.00 USD"`),
+	"another id in it":        inLast(`"id":"b`, `"id":"c`),
+	"its next key another":    tailOfLast(sigLen + nextLen - 1),
+	"its signature changed":   tailOfLast(0),
+	"its signature's R":       tailOfLast(sigLen - 1),
+	"a length that is longer": func(b [][]byte, s []byte) ([][]byte, []byte) { b[len(b)-1][1]++; return b, s },
+}
+
+// inLast writes new in place of old, of the same length, into the last block.
+func inLast(old, new string) func([][]byte, []byte) ([][]byte, []byte) {
+	return func(b [][]byte, s []byte) ([][]byte, []byte) {
+		b[len(b)-1] = bytes.Replace(b[len(b)-1], []byte(old), []byte(new), 1)
+		return b, s
+	}
+}
+
+// tailOfLast changes a bit so far before the end of the last block.
+func tailOfLast(before int) func([][]byte, []byte) ([][]byte, []byte) {
+	return func(b [][]byte, s []byte) ([][]byte, []byte) {
+		last := b[len(b)-1]
+		last[len(last)-1-before] ^= 1
+		return b, s
+	}
 }

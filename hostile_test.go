@@ -45,6 +45,10 @@ type vector struct {
 	Key    string      `json:"key"`    // of vaultKeys; default: the narrow one
 	Forge  string      `json:"forge"`  // what is changed in the key, of forgeries
 
+	// Narrow are blocks that the holder of the key appends to it first, as claims or, where they are no JSON that could be
+	// read, as a text of them.
+	Narrow []json.RawMessage `json:"narrow"`
+
 	Raw           string      `json:"raw"` // the request as a server reads it, in place of the following
 	Method        string      `json:"method"`
 	URL           string      `json:"url"`
@@ -546,6 +550,7 @@ func (h *hostileWorld) run(t *testing.T, v vector, http2 bool) {
 
 func (h *hostileWorld) step(t *testing.T, v vector, text string, base http.RoundTripper) {
 	t.Helper()
+	text = v.narrowed(t, text)
 	if v.Forge != "" {
 		text = h.forged(t, v.Forge, text)
 	}
