@@ -602,3 +602,12 @@ func codeOf(d *keybrake.Denial) reason.Code {
 	}
 	return d.Reason
 }
+
+// The zero policy is one: it allows nothing, and the refusal says so.
+func TestAKeyOfTheZeroPolicyIsRefusedByIt(t *testing.T) {
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", policy.Policy{})
+	if got := refusedFor(t, w.Transport(nil), request(t, "GET", chargesURL, key.Token(), "", "")); got != reason.OperationDenied {
+		t.Errorf("refused for %q", got)
+	}
+}

@@ -157,7 +157,7 @@ func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 		NotBefore: g.NotBefore.Unix(), Expires: g.NotBefore.Add(g.TTL).Unix(), Peer: g.Peer, issuer: token.IDOf(issuer.Public()),
 	}
 	var err error
-	if c.RawPolicy, err = json.Marshal(g.Policy); err != nil {
+	if c.RawPolicy, err = g.Policy.JSON(); err != nil {
 		return Key{}, fmt.Errorf("keybrake: issue: %w", err)
 	}
 	text, err := json.Marshal(c)
