@@ -33,6 +33,8 @@ func FuzzSpliced(f *testing.F) {
 	f.Add(uint8(5), uint8(0), uint(1), uint(9), uint(1), uint(9), []byte{0xff}, uint8(1))          // another issuer
 	f.Add(uint8(4), uint8(0), uint(1), uint(9), uint(1), uint(9), []byte{}, uint8(2))              // a trusted issuer's name
 	f.Add(uint8(0), uint8(1), uint(300), uint(size), uint(200), uint(size), []byte("x"), uint8(0)) // more than there is
+	f.Add(uint8(0), uint8(0), uint(121), uint(125), uint(0), uint(0), []byte("more"), uint8(3))    // other words in the middle
+	f.Add(uint8(0), uint8(0), uint(221), uint(324), uint(0), uint(0), []byte{}, uint8(2))          // without its end
 	f.Fuzz(func(t *testing.T, which, with uint8, from, to, otherFrom, otherTo uint, own []byte, count uint8) {
 		var other []byte
 		rebuilt(t, has[int(with)%len(has)], func(p []byte) []byte { other = slices.Clone(p); return p })

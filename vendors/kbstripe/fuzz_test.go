@@ -211,6 +211,9 @@ func FuzzEvidence(f *testing.F) {
 			}
 			r := readSeen(e.looks[at].reply)
 			f.Add(i, at, r.Status, r.Body)
+			if i%7 == 0 {
+				f.Add(i, at, 500, r.Body)
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, n, at, status int, body []byte) {
@@ -273,7 +276,7 @@ func FuzzUsage(f *testing.F) {
 	f.Add(200, []byte(list_(false, `{"id":"txn_1","object":"balance_transaction","type":"charge","currency":"usd","amount":5000,"fee":175,"source":{"object":"charge","metadata":{"keybrake_run":"run_1"}}}`)))
 	f.Add(200, []byte(list_(true, `{"id":"txn_1","object":"balance_transaction","type":"payout","currency":"jpy","amount":-9007199254740991,"fee":0,"source":null}`)))
 	f.Add(200, []byte(list_(false, `{"id":"txn_1","object":"balance_transaction","type":"refund","currency":"usd","amount":-1,"fee":-1}`, `{"id":"txn_2","object":"balance_transaction","type":"adjustment","currency":"kwd","amount":1,"fee":2}`)))
-	f.Add(429, []byte(`{}`))
+	f.Add(429, []byte(list_(false)))
 	vendor := kbstripe.New(nil)
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		d := &vendors.Day{Start: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)}
