@@ -1,7 +1,9 @@
 package keybrake
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -17,21 +19,25 @@ func FuzzClaims(f *testing.F) {
 	const grant = `{"id":"kaaaaaaaaaaaaaaaaaaaaaaaaaa","tenant":"acme","agent":"bot","run":"r1","credentials":{"stripe":"s"},"nbf":1,"exp":3601,"policy":`
 	of := func(p policy.Policy) string {
 		text, err := p.JSON()
-		if err != nil {
+		var short bytes.Buffer
+		if err := errors.Join(err, json.Compact(&short, text)); err != nil {
 			f.Fatal(err)
 		}
-		return string(text)
+		return short.String()
 	}
 	p := policy.Policy{Allow: []policy.Rule{{Operation: "stripe.*"}}, Budgets: []policy.Budget{policy.Daily(policy.USD("5"))}}
 	whole := grant + of(p) + "}"
 	f.Add(whole, "")
 	f.Add(whole, `{"id":"aaaaaaaa","exp":3600,"policy":`+of(policy.Policy{Allow: p.Allow, Budgets: p.Budgets})+"}")
 	f.Add(whole, `{"id":"aaaaaaaa","all":true,"policy":`+of(policy.Policy{Budgets: p.Budgets})+"}")
-	f.Add(whole, `{"id":"aaaaaaaa","exp":99999,"all":true,"policy":`+of(policy.Policy{})+"}")
+	f.Add(whole, `{"id":"aaaaaaaa","exp":99999,"all":true,"policy":`+of(policy.Policy{Budgets: p.Budgets})+"}")
 	f.Add(whole, `{"id":"aaaaaaaa","exp":-1,"all":true,"policy":`+of(policy.Policy{InsecureObserve: true})+"}")
 	f.Add(whole, `{"id":"a.b","labels":["*"],"all":true,"policy":{}}`)
 	f.Add(strings.Replace(whole, `"run"`, `"Run"`, 1), "")
 	f.Add(whole+" ", "null")
+	if _, err := readClaims(token.Token{Claims: [][]byte{[]byte(whole)}}); err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, grant, less string) {
 		issued, err := readClaims(token.Token{Claims: [][]byte{[]byte(grant)}})
 		if err != nil {

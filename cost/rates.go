@@ -34,7 +34,7 @@ func (r Rates) Valid() error {
 		return fmt.Errorf("cost: rates' haircut is %d basis points; it is 0 to 5000", r.Haircut)
 	}
 	for c, value := range r.Of {
-		if _, err := parseRate(value); err != nil || !c.Valid() || c == r.To {
+		if _, err := parseRate(value, 12, 28); err != nil || !c.Valid() || c == r.To {
 			return fmt.Errorf("cost: rate of %q: %q; write how much %s one unit of another currency is worth, such as \"1.0842\"", string(c), value, r.To)
 		}
 	}
@@ -56,7 +56,7 @@ func (r Rates) Rate(c Currency, now time.Time) (Rate, error) {
 	case r.AsOf.Sub(now) > time.Hour: // clocks differ
 		return Rate{}, fmt.Errorf("cost: the rates are of %s, which is yet to come", r.AsOf.UTC().Format(time.RFC3339))
 	}
-	exact, _ := parseRate(value) // was checked
+	exact, _ := parseRate(value, 12, 28) // was checked
 	exact.Mul(exact, big.NewRat(int64(10_000+r.Haircut), 10_000))
 	digits, _ := exact.FloatPrec() // finite: a decimal times ten-thousandths
 	return Rate{From: c, To: r.To, Value: exact.FloatString(digits)}, nil
@@ -74,7 +74,7 @@ func (r Rate) Convert(l Line) (Line, error) {
 	if l.Currency != r.From {
 		return l, nil
 	}
-	exact, err := parseRate(r.Value)
+	exact, err := parseRate(r.Value, 13, 32) // a haircut adds one digit and four
 	if err != nil || !r.To.Valid() {
 		return l, fmt.Errorf("cost: %q is not a rate of %s", r.Value, r.From)
 	}
@@ -88,10 +88,10 @@ func (r Rate) Convert(l Line) (Line, error) {
 	return l, nil
 }
 
-// parseRate reads a positive decimal of at most 12 digits before the point and 32 after it.
-func parseRate(s string) (*big.Rat, error) {
+// parseRate reads a positive decimal of at most so many digits before the point and after it.
+func parseRate(s string, before, after int) (*big.Rat, error) {
 	whole, fraction, point := strings.Cut(s, ".")
-	ok := digits(whole) && len(whole) <= 12 && (!point || digits(fraction)) && len(fraction) <= 32
+	ok := digits(whole) && len(whole) <= before && (!point || digits(fraction)) && len(fraction) <= after
 	rate, read := new(big.Rat).SetString(s)
 	if !ok || !read || rate.Sign() <= 0 {
 		return nil, fmt.Errorf("cost: %q is not a rate", s)

@@ -3,6 +3,7 @@ package cost_test
 import (
 	"errors"
 	"maps"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -113,4 +114,45 @@ func TestRatesThatCannotBeMeantAreRefused(t *testing.T) {
 			t.Errorf("%s: gave %v", name, rate)
 		}
 	}
+}
+
+// FuzzRate counts arbitrary amounts by arbitrary rates: a table that is valid has a rate that can be used, with which an amount
+// is counted at no less than its exact worth with the haircut, and less than one micro-unit more, or refused as out of range.
+func FuzzRate(f *testing.F) {
+	f.Add("1.0842", 200, int64(1_000_000))
+	f.Add("0.0000000000000000000000000001", 1, int64(1))
+	f.Add("999999999999", 5000, int64(1))
+	f.Add("0.00000000000000000000000000001", 1, int64(cost.Max))
+	f.Add("150", 0, int64(cost.Max))
+	f.Add("1e3", -1, int64(-1))
+	f.Add("1/3", 5001, int64(0))
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string, haircut int, amount int64) {
+		table := cost.Rates{To: "USD", Of: map[cost.Currency]string{"EUR": value}, AsOf: now, MaxAge: time.Hour, Haircut: haircut}
+		line := cost.Line{Meter: cost.Charge, Currency: "EUR", Amount: amount}
+		if table.Valid() != nil || line.Valid() != nil {
+			return
+		}
+		rate, err := table.Rate("EUR", now)
+		if err != nil {
+			t.Fatalf("%q with %d: %v", value, haircut, err)
+		}
+		exact, ok := new(big.Rat).SetString(value)
+		if !ok || strings.Trim(value, "0123456789.") != "" {
+			t.Fatalf("%q is a rate", value)
+		}
+		exact.Mul(exact, big.NewRat(int64(10_000+haircut), 10_000))
+		exact.Mul(exact, big.NewRat(amount, 1))
+		got, err := rate.Convert(line)
+		if err != nil {
+			if !errors.Is(err, cost.ErrRange) || exact.Cmp(big.NewRat(cost.Max, 1)) <= 0 || got != line {
+				t.Fatalf("%d at %q with %d: %v, %v", amount, value, haircut, got, err)
+			}
+			return
+		}
+		over := new(big.Rat).Sub(big.NewRat(got.Amount, 1), exact)
+		if got.Currency != "USD" || over.Sign() < 0 || over.Cmp(big.NewRat(1, 1)) >= 0 {
+			t.Fatalf("%d at %q with %d is counted as %v", amount, value, haircut, got)
+		}
+	})
 }

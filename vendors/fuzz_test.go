@@ -56,6 +56,11 @@ func FuzzForm(f *testing.F) {
 		if !slices.Equal(pairs, leaves(c.Params)) || !slices.Equal(browserForm(sent), pairs) {
 			t.Fatalf("%q is read as %q, and sent as %q", pairs, c.Params, sent)
 		}
+		for part := range strings.SplitSeq(query+"&"+body, "&") {
+			if part != "" && !strings.Contains(part, "=") {
+				t.Fatalf("%q is accepted, which is nothing to Ruby and an empty text to others", part)
+			}
+		}
 		nestedAlike(t, pairs)
 	})
 }

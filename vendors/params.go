@@ -128,7 +128,7 @@ func (c *Call) checkParams() error {
 		if !paramName.MatchString(p.Name) || strings.Count(p.Name, "[") > maxDepth || len(p.Name) > maxName {
 			return Refuse(reason.ParamInvalid, "a parameter's name is not of the form name or name[key]")
 		}
-		if strings.Contains(p.Name, "[][]") { // a list in a list to PHP, a group with a member "[]" to Ruby
+		if strings.Contains(p.Name, "[][]") { // one more deep, Ruby and PHP read two different trees
 			return &Refusal{Code: reason.ParamInvalid, Param: Collapse(p.Name), Detail: "it is a list of lists; write their positions"}
 		}
 		// A list may repeat: Stripe's expand[]=a&expand[]=b, and Twilio's MediaUrl=a&MediaUrl=b where the row says so.

@@ -138,6 +138,12 @@ func (b *both) tell() {
 	own := ledger.Budget{Name: n.own, Of: n.of, Meter: meter, Currency: currency, Limit: a.limit, Window: window, Observed: a.kind&8 != 0}
 	shared := ledger.Budget{Name: n.shared, Meter: meter, Currency: currency, Limit: a.limit, Window: window, AlertAt: []int{50}}
 	budgets := []ledger.Budget{own, {Name: n.shared, Shared: true, Limit: ledger.NoLimit}}
+	for _, like := range []ledger.Budget{{Name: n.own}, {Name: "?" + n.own}, {Name: n.of + n.own}, {Name: n.own, Of: n.of + n.own}} { // and count nothing
+		like.Meter, like.Currency, like.Limit, like.Window, like.Operations = meter, currency, cost.Max, window, []cost.Pattern{"nobody.calls.this"}
+		if !slices.ContainsFunc(budgets, func(b ledger.Budget) bool { return b.Name == like.Name && b.Of == like.Of && !b.Shared }) {
+			budgets = append(budgets, like)
+		}
+	}
 	balance := func(tenant string) bool {
 		return b.do("balance of "+tenant, func(l ledger.Ledger, _ int) (any, error) {
 			states, err := l.Balance(ctx, tenant, n.key, budgets)

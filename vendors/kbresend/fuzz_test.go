@@ -35,6 +35,7 @@ func FuzzSettle(f *testing.F) {
 			b.Lines = []cost.Line{{Meter: cost.Fee, Currency: "USD", Amount: 1_000_000}}
 		}
 		f.Add(len(calls), v.reply.Status, v.reply.Body)
+		f.Add(len(calls), 500, []byte(`{"statusCode":422,"name":"validation_error","message":"no"}`))
 		calls = append(calls, priced{v.name, c, b})
 	}
 	f.Fuzz(func(t *testing.T, n, status int, body []byte) {
