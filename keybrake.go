@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -41,7 +42,7 @@ type Config struct {
 
 	// DigestKey keys the digests under which recipients and idempotency keys stand in records, so that the same
 	// one can be recognised and not guessed. Default: random, so digests are comparable within one process only.
-	DigestKey []byte
+	DigestKey Secret
 
 	// Rates, where it is set, makes every cost count in one currency, Rates.To, which all budgets then have to be in. It
 	// is asked at every call that costs money and must not block; it may return another table each time. A call that
@@ -75,9 +76,30 @@ type Config struct {
 	MaxReply      int64         // bytes of a reply's body; a longer one is cut and its call in doubt. Default: 8 MiB
 }
 
+// A Secret is bytes that print as a placeholder, so that a Config that is printed or logged does not show them.
+type Secret []byte
+
+// String hides the bytes.
+func (Secret) String() string { return "[secret]" }
+
+// GoString hides the bytes.
+func (Secret) GoString() string { return "[secret]" }
+
+// Format hides the bytes under every verb.
+func (Secret) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[secret]") }
+
+// MarshalText hides the bytes from encoders.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// GobEncode hides the bytes from encoding/gob, which asks for no text.
+func (Secret) GobEncode() ([]byte, error) { return []byte("[secret]"), nil }
+
+// LogValue hides the bytes from slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
 // A Brake issues vault keys, if it has an issuer, and enforces them. Its methods are safe for concurrent use.
 type Brake struct {
-	cfg     Config // complete
+	cfg     Config // complete, but for DigestKey
 	keys    *atomic.Pointer[keyset]
 	table   *vendors.Table
 	vendors map[string]*vendors.Vendor
@@ -87,6 +109,8 @@ type Brake struct {
 	flights *flights
 
 	refusals *tally
+
+	digestKey func() []byte // a func prints as an address; in a field of our own not even a Secret hides what it holds
 }
 
 // credentialTTL is how long a fetched credential is used without asking its source again.
@@ -114,6 +138,8 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 		gate:    flight.New(c.Ledger, c.Base, c.MaxReply),
 		flights: &flights{calls: map[*attempt]context.CancelCauseFunc{}},
 	}
+	key := slices.Clone(c.DigestKey)
+	b.digestKey, b.cfg.DigestKey = func() []byte { return key }, nil
 	b.refusals = newTally(b)
 	for i := range c.Vendors {
 		b.vendors[c.Vendors[i].Name] = &c.Vendors[i]

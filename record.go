@@ -200,7 +200,7 @@ func (b *Brake) digest(s string) string {
 	if s == "" {
 		return ""
 	}
-	m := hmac.New(sha256.New, b.cfg.DigestKey)
+	m := hmac.New(sha256.New, b.digestKey())
 	_, _ = m.Write([]byte(s))
 	return hex.EncodeToString(m.Sum(nil)[:12])
 }

@@ -195,3 +195,6 @@ func BenchmarkClean(b *testing.B) {
 		})
 	}
 }
+
+// Writings are these, for the tests outside this package.
+var Writings = writings

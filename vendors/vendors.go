@@ -342,5 +342,8 @@ func (Placement) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[credential]") }
 // MarshalText hides the credential from encoders.
 func (Placement) MarshalText() ([]byte, error) { return []byte("[credential]"), nil }
 
+// GobEncode hides the credential from encoding/gob, which asks for no text.
+func (Placement) GobEncode() ([]byte, error) { return []byte("[credential]"), nil }
+
 // LogValue hides the credential from slog.
 func (Placement) LogValue() slog.Value { return slog.StringValue("[credential]") }
