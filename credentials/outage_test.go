@@ -22,31 +22,40 @@ func quiet(s credentials.Source, ttl time.Duration) *credentials.Cache {
 	return credentials.NewCache(s, ttl, &credentials.CacheOptions{Log: slog.New(slog.DiscardHandler)})
 }
 
-// A busy brake never waits for the store: the next credential is fetched beside the calls, before it is needed.
+// A busy brake never waits for the store: the next credential is fetched beside the calls, before it is needed, whatever
+// it is that ends the time of the one that is there.
 func TestFetchedAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		v := &vault{takes: 4500 * time.Millisecond}
-		c := quiet(v, time.Minute)
-		get(t, c, "a")
-		start := time.Now()
-		var got []string
-		for range 60 {
-			got = append(got, get(t, c, "a"))
-			time.Sleep(time.Second)
-		}
-		if spent := time.Since(start); spent != time.Minute {
-			t.Errorf("the calls waited for %v", spent-time.Minute)
-		}
-		// A call a second from 4.5 s on, when the first answer is there. Asked at 0 s; again by the call at 45.5 s, which is
-		// answered at 50 s.
-		want := strings.Fields(strings.Repeat("a-1 ", 46) + strings.Repeat("a-2 ", 14))
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("got %v", got)
-		}
-		if v.count() != 2 {
-			t.Errorf("asked %d times", v.count())
-		}
-	})
+	for name, tt := range map[string]struct {
+		ttl, lends, maxAge time.Duration
+	}{
+		"the time to live":    {time.Minute, 0, time.Hour},
+		"the credential ends": {5 * time.Minute, 55500 * time.Millisecond, time.Hour},
+		"the greatest age":    {5 * time.Minute, 0, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := &vault{takes: 4500 * time.Millisecond, lends: tt.lends}
+			c := credentials.NewCache(v, tt.ttl, &credentials.CacheOptions{MaxAge: tt.maxAge})
+			get(t, c, "a")
+			start := time.Now()
+			var got []string
+			for range 60 {
+				got = append(got, get(t, c, "a"))
+				time.Sleep(time.Second)
+			}
+			if spent := time.Since(start); spent != time.Minute {
+				t.Errorf("%s: the calls waited for %v", name, spent-time.Minute)
+			}
+			// A call a second from 4.5 s on, when the first answer is there. Asked at 0 s; again by the call at 45.5 s, which is
+			// answered at 50 s.
+			want := strings.Fields(strings.Repeat("a-1 ", 46) + strings.Repeat("a-2 ", 14))
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s: got %v", name, got)
+			}
+			if v.count() != 2 {
+				t.Errorf("%s: asked %d times", name, v.count())
+			}
+		})
+	}
 }
 
 // While the store is out, calls go on with the last credential until it is an hour old, and not for longer. The store
@@ -105,6 +114,16 @@ func TestOutageEnds(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		if got := get(t, c, "a"); got == "a-1" {
 			t.Error("the old credential is still used")
+		}
+		// The next outage is a new one: the store is asked again soon.
+		last := get(t, c, "a")
+		v.is(errDown, 0)
+		time.Sleep(time.Minute)
+		get(t, c, "a")
+		v.is(nil, 0)
+		time.Sleep(time.Second)
+		if got := get(t, c, "a"); got == last {
+			t.Error("after the second outage the old credential is still used")
 		}
 	})
 }

@@ -2,7 +2,6 @@ package aws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // Options are the settings of a Source. Each zero field has a good default.
 type Options struct {
 	// Config is the SDK's, for another identity or endpoint than those of the default chain. Nil means what
-	// config.LoadDefaultConfig finds, asked at Check or at the first Get, and again after it failed.
+	// config.LoadDefaultConfig finds, asked at the first Get, and again after it failed.
 	Config *aws.Config
 
 	// Region is where names are looked up; ARNs say it themselves. Empty means that of the configuration.
@@ -70,15 +69,8 @@ func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, e
 	return credentials.New(parts...), nil
 }
 
-// Check asks for every reference, and names all that fail, in order.
-func (s *Source) Check(ctx context.Context) error {
-	var errs []error
-	for _, ref := range slices.Sorted(maps.Keys(s.refs)) {
-		_, err := s.Get(ctx, ref)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
+// Refs are the references, in order: keybrake.New fetches them all.
+func (s *Source) Refs() []string { return slices.Sorted(maps.Keys(s.refs)) }
 
 // config is the configuration for one request in the region given or else in the configured one. It has an identity:
 // a chain that finds none is told from a service that refuses.

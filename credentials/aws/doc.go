@@ -12,7 +12,7 @@
 //
 // Without [Options.Config] the SDK's default chain finds region and identity, as it does for the aws command:
 // environment, shared configuration files, SSO, web identity (IRSA), the container's and the instance's role. It is
-// asked at Check, which keybrake.New calls, or at the first Get; [New] does no I/O and does not fail.
+// asked at the first Get, which keybrake.New makes; [New] does no I/O and does not fail.
 //
 // The identity needs, and should have no more than:
 //

@@ -9,7 +9,7 @@ import (
 	"github.com/keybrake/keybrake-go/credentials/aws"
 )
 
-// References of both services in one source. It asks nobody yet; keybrake.New does, by Check.
+// References of both services in one source. It asks nobody yet; keybrake.New does.
 func ExampleNew() {
 	source := aws.New(map[string]aws.Reference{
 		"stripe":      aws.Secret{ID: "prod/stripe"}, // at AWSCURRENT

@@ -12,8 +12,8 @@
 //
 // Application Default Credentials: the file that GOOGLE_APPLICATION_CREDENTIALS names (a service account's key, or the
 // configuration of workload identity federation), else what "gcloud auth application-default login" wrote, else the
-// attached service account (Compute Engine, Cloud Run, GKE). They are asked at Check, which keybrake.New calls, or at
-// the first Get, and again whenever their access token is about to expire, so that a file may be exchanged; [New] does
+// attached service account (Compute Engine, Cloud Run, GKE). They are asked at the first Get, which keybrake.New
+// makes, and again whenever their access token is about to expire, so that a file may be exchanged; [New] does
 // no I/O and does not fail.
 //
 // The identity needs roles/secretmanager.secretAccessor, which is the permission secretmanager.versions.access, on

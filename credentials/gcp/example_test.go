@@ -9,7 +9,7 @@ import (
 	"github.com/keybrake/keybrake-go/credentials/gcp"
 )
 
-// A source of three secrets. It asks nobody yet; keybrake.New does, by Check.
+// A source of three secrets. It asks nobody yet; keybrake.New does.
 func ExampleNew() {
 	source := gcp.New(map[string]gcp.Secret{
 		"stripe": {Name: "projects/acme/secrets/stripe"},                           // the latest version

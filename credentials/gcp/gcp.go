@@ -2,7 +2,6 @@ package gcp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -68,15 +67,8 @@ func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, e
 	return credentials.New(value), nil
 }
 
-// Check asks for every reference, and names all that fail, in order.
-func (s *Source) Check(ctx context.Context) error {
-	var errs []error
-	for _, ref := range slices.Sorted(maps.Keys(s.refs)) {
-		_, err := s.Get(ctx, ref)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
+// Refs are the references, in order: keybrake.New fetches them all.
+func (s *Source) Refs() []string { return slices.Sorted(maps.Keys(s.refs)) }
 
 func (s *Source) access(ctx context.Context, secret Secret) (string, error) {
 	address, err := secret.address()

@@ -193,7 +193,7 @@ func (f *fakeVault) login(w http.ResponseWriter, r *http.Request, mount string, 
 	}
 	f.made++
 	token, now := fmt.Sprintf("hvs.%d", f.made), time.Now()
-	f.tokens[token] = &fakeToken{fakeLogin: l, began: now, ends: last(now, l.ttl, l.max)}
+	f.tokens[token] = &fakeToken{fakeLogin: l, began: now, ends: last(now, l.ttl, l.max), denies: "secret/data/denied"}
 	answer(w, 200, f.auth(token, f.tokens[token]))
 }
 

@@ -135,6 +135,44 @@ func TestALeaseLastsWhileItIsUsed(t *testing.T) {
 	})
 }
 
+// A lease near its maximum is replaced and left to end, for calls that still have it; Close revokes both.
+func TestALeaseAtItsMaximum(t *testing.T) {
+	inTime(t, given(24*time.Hour), leased, func(t *testing.T, f *fakeVault, s *hashivault.Source) {
+		f.consul(10*time.Minute, 15*time.Minute)
+		first := get(t, s, "consul")
+		time.Sleep(8 * time.Minute)
+		if got := get(t, s, "consul"); got != first {
+			t.Errorf("it can be renewed for seven minutes, and there is another: %q", got)
+		}
+		time.Sleep(4 * time.Minute)
+		second := get(t, s, "consul")
+		if second == first {
+			t.Error("it can be renewed for three minutes, and there is no other")
+		}
+		if live := f.lent(); len(live) != 2 {
+			t.Errorf("there is %q", live)
+		}
+		if err := s.Close(t.Context()); err != nil || len(f.lent()) != 0 {
+			t.Errorf("Close: %v; left %q", err, f.lent())
+		}
+	})
+}
+
+// A path that the policy does not allow costs no login: the token is good for everything else, and so are its leases.
+func TestADeniedPathDoesNotCostTheToken(t *testing.T) {
+	secrets := map[string]hashivault.Secret{"denied": kv2("denied/a", "key"), "consul": leased["consul"]}
+	inTime(t, role(time.Hour, time.Hour), secrets, func(t *testing.T, f *fakeVault, s *hashivault.Source) {
+		f.consul(time.Hour, time.Hour)
+		first := get(t, s, "consul")
+		for range 3 {
+			refused(t, s, "denied")
+		}
+		if got := get(t, s, "consul"); got != first || f.count("POST auth/approle/login") != 1 {
+			t.Errorf("asked %q", f.asked)
+		}
+	})
+}
+
 // A lease that cannot be renewed is used for half of its time and then replaced; an idle source lets it end.
 func TestALeaseThatCannotBeRenewed(t *testing.T) {
 	inTime(t, role(24*time.Hour, 48*time.Hour), leased, func(t *testing.T, f *fakeVault, s *hashivault.Source) {
@@ -302,18 +340,24 @@ func TestStrangeAnswers(t *testing.T) {
 	}
 }
 
-// A login that Vault answers strangely is none.
+// A login that Vault answers strangely is none: nothing is asked without a token, and no secret is called unknown.
 func TestStrangeLogins(t *testing.T) {
-	for _, text := range []string{`{}`, `{"auth":null}`, `{"auth":{"client_token":""}}`, `{"auth":"` + secret + `"}`} {
+	for _, tt := range []struct {
+		status int
+		text   string
+	}{{200, `{}`}, {200, `{"auth":null}`}, {200, `{"auth":{"client_token":""}}`}, {200, `{"auth":"` + secret + `"}`}, {404, secret}, {403, secret}} {
 		f := newFake(t)
 		s := hashivault.New(f.address(), hashivault.AppRole(f.appRole(time.Hour, time.Hour)), one, f.options())
 		f.locked(func() {
 			f.fails = func(w http.ResponseWriter, _ *http.Request) bool {
-				_, _ = io.WriteString(w, text)
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.text)
 				return true
 			}
 		})
-		refused(t, s, "a")
+		if err := refused(t, s, "a"); errors.Is(err, credentials.ErrUnknown) || f.count("") != 1 {
+			t.Errorf("%d %s: %v after %q", tt.status, tt.text, err, f.asked)
+		}
 	}
 }
 
