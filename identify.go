@@ -108,7 +108,7 @@ func (a *attempt) identify() error {
 	if a.req.Response != nil {
 		return vendors.Refuse(reason.RequestInvalid, "the request follows a redirect; a vault key goes where the SDK was pointed and nowhere else")
 	}
-	if a.body, err = body.read(a.ctx, a.req.ContentLength, a.cfg.MaxBody); err != nil {
+	if a.body, err = a.readBody(body); err != nil {
 		return err
 	}
 	vendor, call, err := a.table.Identify(a.req, a.body)
@@ -353,32 +353,57 @@ func (c *claims) within(now time.Time) error {
 type body struct {
 	from io.ReadCloser
 	once sync.Once
+	left bool // to who still reads it, and will close it
 }
 
 func (b *body) close() {
-	if b.from == nil {
-		return
+	if b.from != nil && !b.left {
+		b.shut()
 	}
+}
+
+func (b *body) shut() {
 	b.once.Do(func() {
 		defer func() { _ = recover() }() // a body that panics at Close has been closed
 		_ = b.from.Close()
 	})
 }
 
-// read returns the whole body. The end of ctx closes it, which is how a read that hangs ends. A body that is not
-// as long as announced is refused: twilio-go's second send of a request announces a body that is no longer there.
+// grace is how long a body that was closed may take to end its read, before it is left to itself.
+const grace = time.Second
+
+// read returns the whole body. It has until the end of ctx: then it is closed, which is how a read that hangs ends. A
+// body whose read does not end even then, as one whose Close waits for its Read, is left behind and closed when it
+// ends: it holds up its own goroutine and not its caller. A body that is not as long as announced is refused: twilio-go's
+// second send of a request announces a body that is no longer there.
 func (b *body) read(ctx context.Context, announced, limit int64) ([]byte, error) {
 	if b.from == nil {
 		return nil, nil
 	}
 	if err := ctx.Err(); err != nil { // or it would be read while the end of ctx closes it
-		return nil, &Denial{Reason: reason.Canceled, cause: err}
+		return nil, err
 	}
-	defer context.AfterFunc(ctx, b.close)()
-	text, err := readAll(b.from, limit)
+	var text []byte
+	err := errors.New("the body's reader ended its goroutine") // else an empty body
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		text, err = readAll(ctx, b.from, limit)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		go b.shut()
+		select {
+		case <-done:
+		case <-time.After(grace):
+			b.left = true
+			return nil, ctx.Err()
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, &Denial{Reason: reason.Canceled, cause: ctx.Err()}
+		return nil, ctx.Err()
 	case err != nil:
 		return nil, vendors.Refuse(reason.BodyInvalid, "the body cannot be read to its end")
 	case int64(len(text)) > limit:
@@ -389,22 +414,41 @@ func (b *body) read(ctx context.Context, announced, limit int64) ([]byte, error)
 	return text, nil
 }
 
-// readAll reads up to limit+1 bytes. A reader that panics or makes no progress is an error, not our end.
-func readAll(r io.Reader, limit int64) (text []byte, err error) {
+// readBody reads the body within the time that a call may take: nobody can hold up a call, and the memory that it takes,
+// by sending slowly.
+func (a *attempt) readBody(b *body) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.CallTimeout)
+	defer cancel()
+	text, err := b.read(ctx, a.req.ContentLength, a.cfg.MaxBody)
+	switch {
+	case a.ctx.Err() != nil && b.from != nil:
+		return nil, &Denial{Reason: reason.Canceled, cause: a.ctx.Err()}
+	case err != nil && errors.Is(err, ctx.Err()):
+		return nil, vendors.Refuse(reason.BodyInvalid, "the body did not come to its end within %s (Config.CallTimeout)", a.cfg.CallTimeout)
+	}
+	return text, err
+}
+
+// readAll reads up to limit+1 bytes, until ctx ends. A reader that panics or makes no progress is an error, not our end.
+func readAll(ctx context.Context, r io.Reader, limit int64) (text []byte, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errors.New("the body's reader panicked")
 		}
 	}()
-	return io.ReadAll(io.LimitReader(&progress{r: r}, limit+1))
+	return io.ReadAll(io.LimitReader(&progress{r: r, ctx: ctx}, limit+1))
 }
 
 type progress struct {
 	r     io.Reader
+	ctx   context.Context
 	empty int
 }
 
 func (p *progress) Read(to []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := p.r.Read(to)
 	if n > 0 || err != nil {
 		p.empty = 0

@@ -68,7 +68,7 @@ type Config struct {
 
 	Log *slog.Logger // what goes wrong after a call can no longer be refused. Default: [slog.Default]
 
-	CallTimeout   time.Duration // how long the vendor may take for one call, body included. Default: 80 s
+	CallTimeout   time.Duration // for the vendor's answer to one call, body included; and for the caller's body to come. Default: 80 s
 	LedgerTimeout time.Duration // for one operation of the ledger. Default: 5 s
 	AuditTimeout  time.Duration // for one record. Default: 5 s
 	MaxTTL        time.Duration // the longest life of a key. Default: 24 h
@@ -226,11 +226,11 @@ func (b *Brake) Client() *http.Client {
 	return &http.Client{
 		Transport:     b.Transport(nil),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       b.longest(),
+		Timeout:       b.cfg.CallTimeout + b.longest(), // the caller's body, and the call
 	}
 }
 
-// longest is more than all the steps of a call may take together, so that a call that still runs is not taken for
+// longest is more than all the steps of a call may take together from its reserve on, so that a call that still runs is not taken for
 // one in doubt.
 func (b *Brake) longest() time.Duration {
 	return 2*b.cfg.CallTimeout + 6*(b.cfg.LedgerTimeout+b.cfg.AuditTimeout)

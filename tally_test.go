@@ -376,6 +376,24 @@ func TestASinkThatHangsHoldsUpOneRefusal(t *testing.T) {
 	})
 }
 
+// A sink that was full and is not any more has all refusals with the next span, without anybody's doing.
+func TestASinkThatComesBackHasAllRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &audittest.Recorder{}
+		_, l := loopOver(t, sink)
+		sink.Fail(errors.New("full"))
+		for range 100 {
+			l.refuse()
+			time.Sleep(time.Second)
+		}
+		sink.Fail(nil)
+		time.Sleep(11 * time.Second)
+		if denied := ofKind(sink.Records(), audit.Denied); refusalsIn(denied) != 100 || len(denied) != 2 {
+			t.Errorf("%d refusals are on record, in %d records", refusalsIn(denied), len(denied))
+		}
+	})
+}
+
 // An agent chooses what its tools and parameters are called. However many names it makes up, its records are few, and
 // those of others say as much as ever.
 func TestNamesThatAnAgentMakesUpMakeFewRecords(t *testing.T) {

@@ -68,11 +68,12 @@ func (n *narrator) count(r audit.Record) {
 		t = &tally{doubts: map[string]bool{}}
 		n.runs[r.Run] = t
 	}
-	t.calls++
 	if r.Kind == audit.Denied {
-		t.denied++
+		n := int(max(1, r.Count)) // a record may stand for many
+		t.calls, t.denied = t.calls+n, t.denied+n
 		return
 	}
+	t.calls++
 	t.forwarded++
 	t.recorded += money(r.Actual)
 	// A retry's record names the reservation of the first attempt, and what it says of it is newer.
