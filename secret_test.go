@@ -1,6 +1,8 @@
 package keybrake_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -109,6 +111,14 @@ func (h *haul) call(t testing.TB, name string, rt http.RoundTripper, req *http.R
 	}
 	body, err := io.ReadAll(resp.Body)
 	fmt.Fprintf(h.at("body of "+name), "%s\n%s\n", body, body)
+	for packed := body; bytes.HasPrefix(packed, []byte{0x1f, 0x8b}); { // packed, and perhaps once more
+		z, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			break
+		}
+		packed, _ = io.ReadAll(z)
+		_, _ = h.at("body of " + name).Write(packed)
+	}
 	h.print("end of the body of "+name, err)
 	h.print("end of the body of "+name, resp.Body.Close())
 	h.print("trailer of "+name, resp.Trailer)
