@@ -287,9 +287,10 @@ func TestARefusalWhileTheBrakeIsClosedIsOnRecord(t *testing.T) {
 		if got := refusalsIn(sink.Records()); got != 1+each {
 			t.Errorf("%d refusals are on record, want %d", got, 1+each)
 		}
-		for range each {
-			l.refuse()
+		for range each { // at once
+			group.Go(l.refuse)
 		}
+		group.Wait()
 		if records := len(ofKind(sink.Records(), audit.Denied)); records != 2+each || brake.Close(context.Background()) != nil {
 			t.Errorf("%d records; after Close each refusal is to have its own", records)
 		}
