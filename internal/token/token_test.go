@@ -346,7 +346,7 @@ func TestATokenIsNarrowedFourTimes(t *testing.T) {
 	if tok, err := token.Narrow(tok, []byte("5")); !errors.Is(err, token.ErrTooDeep) || tok != "" {
 		t.Errorf("the fifth time: %q, %v", tok, err)
 	}
-	if narrowed(t, root, "1") != narrowed(t, root, "1") || narrowed(t, root, "1") == narrowed(t, root, "2") {
+	if one, again := narrowed(t, root, "1"), narrowed(t, root, "1"); one != again || one == narrowed(t, root, "2") {
 		t.Error("the same claims do not give the same token")
 	}
 	rebuilt(t, tok, func(body []byte) []byte {
