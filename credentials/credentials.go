@@ -2,6 +2,9 @@
 // opaque and prints as nothing but a placeholder, or an address, whatever verb, encoder or logger is used on it
 // or on what holds it.
 //
+// The environment and files are read here, secret stores by the packages below. A [Cache] stands between a source and
+// the calls.
+//
 // This package imports nothing of Keybrake.
 package credentials
 

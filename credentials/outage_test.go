@@ -298,16 +298,20 @@ type known struct {
 
 func (k known) Refs() []string { return k.refs }
 
-// What Check has fetched is there for the first call.
+// What Check has fetched is there for the first call. A store that takes its time is asked for all at once.
 func TestCheckKeepsWhatItFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := &vault{}
+		v := &vault{takes: 6 * time.Second}
 		c := quiet(known{v, []string{"a", "b"}}, time.Minute)
-		if err := c.Check(t.Context()); err != nil {
-			t.Fatal(err)
+		start := time.Now()
+		if err := c.Check(t.Context()); err != nil || time.Since(start) != 6*time.Second {
+			t.Fatalf("%v after %v", err, time.Since(start))
 		}
-		if a, b := get(t, c, "a"), get(t, c, "b"); a != "a-1" || b != "b-2" || v.count() != 2 {
-			t.Errorf("got %s %s, asked %d times", a, b, v.count())
+		if get(t, c, "a"); time.Since(start) != 6*time.Second {
+			t.Error("the first call waited")
+		}
+		if get(t, c, "b"); v.count() != 2 {
+			t.Errorf("asked %d times", v.count())
 		}
 		v.is(errDown, 0)
 		c = quiet(known{v, []string{"a", "b"}}, time.Minute)

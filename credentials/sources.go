@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Check asks s for every credential that it knows of, where it can tell, and names all that are missing, never
@@ -163,12 +164,13 @@ func readValue(path string, r io.Reader) (string, error) {
 	return v, nil
 }
 
-// checkAll gets every reference and joins what failed, in order.
+// checkAll gets all references at once, for a store may take its time for each, and joins what failed, in order.
 func checkAll(ctx context.Context, s Source, refs []string) error {
-	var errs []error
-	for _, ref := range refs {
-		_, err := s.Get(ctx, ref)
-		errs = append(errs, err)
+	errs := make([]error, len(refs))
+	var wg sync.WaitGroup
+	for i, ref := range refs {
+		wg.Go(func() { _, errs[i] = s.Get(ctx, ref) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }

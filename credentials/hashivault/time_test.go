@@ -3,9 +3,11 @@ package hashivault_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -274,6 +276,26 @@ func TestABatchToken(t *testing.T) {
 		get(t, s, "consul")
 		if err := s.Close(t.Context()); err != nil || len(f.lent()) != 0 || f.count("POST auth/token/revoke-self") != 0 {
 			t.Errorf("Close: %v; left %q after %q", err, f.lent(), f.asked)
+		}
+	})
+}
+
+// A source prints without what it holds, whatever verb is used.
+func TestPrintsNoSecret(t *testing.T) {
+	inTime(t, func(f *fakeVault) hashivault.Auth {
+		f.locked(func() { f.logins["approle/r1:"+secret] = fakeLogin{ttl: time.Hour, renewable: true} })
+		return hashivault.AppRole("r1", secret)
+	}, leased, func(t *testing.T, f *fakeVault, s *hashivault.Source) {
+		f.consul(time.Hour, time.Hour)
+		value := get(t, s, "consul")
+		holds := struct {
+			s *hashivault.Source
+			a hashivault.Auth
+		}{s, hashivault.Token(secret)}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			if text := fmt.Sprintf(verb+" "+verb, s, holds); strings.Contains(text, "T0P") || strings.Contains(text, "hvs.") || strings.Contains(text, value) {
+				t.Errorf("%s prints %s", verb, text)
+			}
 		}
 	})
 }

@@ -165,6 +165,11 @@ func TestConnectErrors(t *testing.T) {
 	if err := refused(t, s, "no reference"); !errors.Is(err, credentials.ErrUnknown) {
 		t.Error(err)
 	}
+	for _, path := range f.asked {
+		if strings.Contains(path, "..") {
+			t.Errorf("an id that the server gave has led to %s", path)
+		}
+	}
 	if err := credentials.Check(t.Context(), s); err == nil || strings.Count(err.Error(), "\n") != len(missing)-1 {
 		t.Errorf("Check: %v", err)
 	}
