@@ -3,6 +3,7 @@ package keybrake_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/internal/fakevendor"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 )
 
@@ -113,6 +115,28 @@ func TestARevokeCutsOffCallsWhosePolicySaysSo(t *testing.T) {
 			<-goesOn
 			<-waits
 		})
+	}
+}
+
+// Calls that are over, however they ended, are not kept for a revoke to cut off.
+func TestCallsThatAreOverCannotBeCutOff(t *testing.T) {
+	w := newWorld(t, nil)
+	p := everything()
+	p.CancelOnRevoke, p.Budgets = true, []policy.Budget{policy.Lifetime(policy.USD("10"))}
+	key := w.issue(t, "run_1", p)
+	seen := 0
+	watching := w.Transport(tripFunc(func(r *http.Request) (*http.Response, error) {
+		seen = max(seen, keybrake.Boarded(w.Brake))
+		return w.fake.Transport().RoundTrip(r)
+	}))
+	for i := range 20 {
+		if i == 1 {
+			w.fake.Misbehave(fakevendor.Fault{Kind: fakevendor.DropAfter})
+		}
+		_ = intent(t, watching, key.Token(), 300) // three fit, one of them in doubt; the others are refused
+	}
+	if n := keybrake.Boarded(w.Brake); n != 0 || seen != 1 {
+		t.Errorf("%d calls are kept, %d were while one was at the vendor", n, seen)
 	}
 }
 
