@@ -67,6 +67,9 @@ type Vendor struct {
 	// Usage says what the vendor itself counted on a day, for the report of drift. nil: it does not tell.
 	Usage func(d *Day) (Usage, error)
 
+	// Examine says what a credential may do, beside what it is needed for. nil: the vendor does not tell.
+	Examine func(e *Exam) Diagnosis
+
 	// Resends reports whether one of the vendor's SDKs would send this write again on its own, given the reply
 	// (nil: the connection broke). It is asked only for writes that no idempotency key protects. nil: never.
 	Resends func(c *Call, r *Reply) bool
@@ -327,6 +330,7 @@ type Placement struct {
 	Also          []Param  // further headers that carry parts of it
 	Account       string   // the account it acts for, where the credential says so (Twilio's AC…)
 	Mode          Mode     // live or test
+	Kind          string   // what its form tells of it, in a word of the adapter's own, for [Vendor.Examine]
 	Secrets       []string // the secret parts, to be scrubbed from replies
 }
 

@@ -6,6 +6,16 @@ import (
 	"sync"
 )
 
+// What a credential may do is told by how it starts, where the real one's form does not tell: at the vendor its owner
+// says so when it is made.
+const (
+	SendingKey    = "re_send_"    // Resend: sending access; any other key has full access
+	WideKey       = "rk_test_all" // Stripe: a restricted key with every permission; other restricted ones lack that for webhook endpoints
+	MainKey       = "SKa"         // Twilio: a main key
+	RestrictedKey = "SKc"         // Twilio: a restricted key, for messages and calls alone; any other key is a standard one
+	TestToken     = "test"        // Twilio: the token of an account's test credentials; any other token is the account's own
+)
+
 // guard knows which credentials are accepted. A vendor that it has no list for
 // accepts all.
 type guard struct {

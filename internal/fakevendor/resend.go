@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// resend is Resend's emails resource. Everything else is a 404.
+// resend is Resend's emails resource, and a list of no domains. Everything else is a 404.
 type resend struct {
 	world *world
 	keys  keys
@@ -71,6 +71,9 @@ func (v *resend) serve(c *call) reply {
 	if !mailKey.MatchString(key) || !v.world.guard.accepts("resend", key) {
 		return v.refuse(http.StatusForbidden, "API key is invalid.")
 	}
+	if strings.HasPrefix(key, SendingKey) && (c.method != http.MethodPost || c.path != "/emails" && c.path != "/emails/batch") {
+		return stampMail((&resendError{http.StatusUnauthorized, "restricted_api_key", "This API key is restricted to only send emails"}).reply())
+	}
 	return stampMail(v.route(&resendCall{call: c, credential: key}))
 }
 
@@ -82,6 +85,10 @@ func (v *resend) route(c *resendCall) reply {
 		return v.deduplicate(c, v.sendBatch)
 	case "GET /emails":
 		return v.run(c, v.list)
+	case "GET /domains":
+		return v.run(c, func(*resendCall) (object, *resendError) {
+			return object{"object": "list", "has_more": false, "data": []any{}}, nil
+		})
 	}
 	m := mailPath.FindStringSubmatch(c.path)
 	if m == nil {

@@ -13,7 +13,8 @@ import (
 
 // stripe is Stripe's API v1: payment intents, charges, refunds, customers,
 // transfers, payouts and top-ups, subscriptions whose items carry their price, with
-// previews of their first invoice, and the balance transactions of what moved.
+// previews of their first invoice, and the balance transactions of what moved;
+// a balance of nothing and a list of no webhook endpoints.
 // Everything else is a 404.
 type stripe struct {
 	world    *world

@@ -1,6 +1,9 @@
 package fakevendor
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 // stripeHandler executes a request under the lock and returns what to answer.
 // It logs what it executed itself.
@@ -74,6 +77,9 @@ var stripeRoutes = []struct {
 	{"GET", "invoices", list("invoice", "customer", "subscription", "status")},
 	{"GET", "invoices/*", retrieve("invoice")},
 
+	{"GET", "balance", balance},
+	{"GET", "webhook_endpoints", webhooks},
+
 	{"GET", "balance_transactions", list("balance_transaction", "type", "source", "currency")},
 	{"GET", "balance_transactions/*", retrieve("balance_transaction")},
 }
@@ -106,4 +112,19 @@ func match(pattern, path string) (ids []string, ok bool) {
 		}
 	}
 	return ids, true
+}
+
+// balance is that of an account that nothing has come to.
+func balance(_ *stripe, c *stripeCall) (object, *stripeError) {
+	none := func() []any { return []any{object{"amount": int64(0), "currency": "usd"}} }
+	return object{"object": "balance", "livemode": c.live, "available": none(), "pending": none()}, nil
+}
+
+// webhooks is a list of none, for whoever may read it. The words are Stripe's (read November 2026).
+func webhooks(_ *stripe, c *stripeCall) (object, *stripeError) {
+	if strings.HasPrefix(c.credential, "rk_") && !strings.HasPrefix(c.credential, WideKey) {
+		return nil, invalid(http.StatusForbidden, "", "The provided key '"+c.credential[:8]+"***' does not have the required permissions for this endpoint. "+
+			"Having more permissions would allow this request to continue.")
+	}
+	return object{"object": "list", "url": "/v1/webhook_endpoints", "has_more": false, "data": []any{}}, nil
 }

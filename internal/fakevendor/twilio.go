@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// twilio is Twilio's Messages, Calls (those into a conference too) and daily usage records. There is
+// twilio is Twilio's Messages, Calls (those into a conference too), daily usage records, the account and its balance. There is
 // no idempotency: every POST that arrives is another message or call (Twilio's documentation, read
 // November 2026). All other resources and product hosts are 404s.
 type twilio struct {
@@ -72,6 +72,9 @@ func (v *twilio) serve(c *call) reply {
 	if !ok || !wellFormed(user, password) || !v.world.guard.accepts("twilio", credential) {
 		return v.stamp((&twilioError{http.StatusUnauthorized, 20003, "Authenticate"}).reply())
 	}
+	if own := accountPath.FindStringSubmatch(c.path); own != nil && c.method == http.MethodGet && strings.HasPrefix(c.host, "api.") {
+		return v.stamp(c.finish(v.own(c, user, password, own[1], own[2] != "")))
+	}
 	m := resourcePath.FindStringSubmatch(c.path)
 	if m == nil || !strings.HasPrefix(c.host, "api.") {
 		return v.stamp(c.finish(v.notFound(c)))
@@ -84,6 +87,27 @@ func (v *twilio) serve(c *call) reply {
 		return v.refuse(http.StatusBadRequest, "The request body could not be read.")
 	}
 	return v.stamp(c.finish(v.execute(&twilioCall{c, f, credential, m[1], m[2], m[3], m[4] != ".json"})))
+}
+
+var accountPath = regexp.MustCompile(`^/2010-04-01/Accounts/(AC[0-9A-Za-z]+)(/Balance)?\.json$`)
+
+// own is the account itself, or its balance, for a credential that reaches it (twilio.com/docs/iam/api-keys, error 20003 and
+// error 20008, read November 2026).
+func (v *twilio) own(c *call, user, password, account string, balance bool) reply {
+	token, standard := strings.HasPrefix(user, "AC"), !strings.HasPrefix(user, RestrictedKey)
+	switch {
+	case token && user != account:
+		return (&twilioError{http.StatusUnauthorized, 20003, "Authenticate"}).reply()
+	case token && strings.HasPrefix(password, TestToken):
+		return (&twilioError{http.StatusForbidden, 20008, "Resource not accessible with Test Account Credentials"}).reply()
+	case token || strings.HasPrefix(user, MainKey) || balance && standard:
+	default:
+		return (&twilioError{http.StatusUnauthorized, 20003, "Authentication Error - invalid username"}).reply()
+	}
+	if balance {
+		return jsonReply(http.StatusOK, object{"account_sid": account, "balance": "100.00", "currency": "USD"})
+	}
+	return jsonReply(http.StatusOK, object{"sid": account, "status": "active", "type": "Full", "friendly_name": "fake", "auth_token": "never-read-this"})
 }
 
 // wellFormed accepts the account's own token and API keys.

@@ -90,6 +90,7 @@ func New(o *Options) vendors.Vendor {
 		Place:      place,
 		Refuse:     refuse,
 		Resends:    resends,
+		Examine:    examine,
 		Err:        cmp.Or(t.err, err),
 	}
 }

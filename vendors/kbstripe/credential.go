@@ -9,7 +9,7 @@ import (
 
 var (
 	versions = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z]+)?$`)
-	apiKeys  = regexp.MustCompile(`^(?:sk|rk)_(test|live)_[A-Za-z0-9_]{1,255}$`)
+	apiKeys  = regexp.MustCompile(`^(sk|rk)_(test|live)_[A-Za-z0-9_]{1,255}$`)
 )
 
 var errCredential = errors.New("kbstripe: the credential is not a Stripe secret or restricted key: one part, sk_test_…, sk_live_…, rk_test_… or rk_live_…; publishable keys (pk_…) cannot spend")
@@ -25,8 +25,8 @@ func place(parts []string) (vendors.Placement, error) {
 		return vendors.Placement{}, errCredential
 	}
 	mode := vendors.ModeTest
-	if m[1] == "live" {
+	if m[2] == "live" {
 		mode = vendors.ModeLive
 	}
-	return vendors.Placement{Header: "Authorization", Value: "Bearer " + parts[0], Mode: mode, Secrets: []string{parts[0]}}, nil
+	return vendors.Placement{Header: "Authorization", Value: "Bearer " + parts[0], Mode: mode, Kind: m[1], Secrets: []string{parts[0]}}, nil
 }

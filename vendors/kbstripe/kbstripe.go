@@ -96,6 +96,7 @@ func New(o *Options) vendors.Vendor {
 		Place:           place,
 		Refuse:          refuse,
 		Resends:         resends,
+		Examine:         examine,
 		Usage:           usage,
 	}
 }

@@ -33,9 +33,9 @@ func place(parts []string) (vendors.Placement, error) {
 	if len(parts) < 2 || len(parts) > 3 || !accountSid.MatchString(parts[0]) {
 		return vendors.Placement{}, errCredential
 	}
-	user, password := parts[0], parts[len(parts)-1]
+	user, password, kind := parts[0], parts[len(parts)-1], kindToken
 	if len(parts) == 3 {
-		user = parts[1]
+		user, kind = parts[1], kindKey
 		if !keySid.MatchString(user) {
 			return vendors.Placement{}, errCredential
 		}
@@ -48,6 +48,7 @@ func place(parts []string) (vendors.Placement, error) {
 		Header:  "Authorization",
 		Value:   "Basic " + basic,
 		Account: parts[0],
+		Kind:    kind,
 		Mode:    vendors.ModeUnknown, // Twilio's test credentials look like any other
 		Secrets: []string{password, basic},
 	}, nil

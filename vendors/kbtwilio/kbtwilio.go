@@ -47,6 +47,7 @@ func New(o *Options) vendors.Vendor {
 		Refuse:     refuse,
 		Usage:      usage,
 		Resends:    resends,
+		Examine:    examine,
 		Err:        t.unreadable(),
 	}
 }
