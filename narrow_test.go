@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -586,4 +587,31 @@ func ExampleKey_Narrow() {
 	})
 	fmt.Println(errors.Unwrap(err))
 	// Output: the zero Key has nothing to narrow; use one that was issued, or ParseKey
+}
+
+func TestRefusalsOfChildrenAreCountedApart(t *testing.T) {
+	w := newWorld(t, nil)
+	parent := w.issue(t, "run_1", everything())
+	want := map[string]int64{}
+	for n, name := range []string{"a", "b"} {
+		c := child(t, parent, keybrake.Narrowing{Allow: []policy.Rule{{Operation: "stripe.charges.create"}}, Labels: []string{name}})
+		for range n + 2 {
+			want[c.ID]++
+			if got := refusedFor(t, w.Transport(nil), request(t, "GET", chargesURL, c.Token(), "", "")); got != reason.OperationDenied {
+				t.Fatal(got)
+			}
+		}
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, r := range w.sink.Records() {
+		if r.Kind == audit.Denied {
+			got[r.Key] += max(1, r.Count)
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("on record are %v, want %v", got, want)
+	}
 }

@@ -58,7 +58,7 @@ const (
 func (a *attempt) likeness(d *Denial) likeness {
 	l := likeness{reason: d.Reason, rule: -1, tool: clip(callFrom(a.ctx).Tool), param: clip(d.Param), budget: d.Budget}
 	if c := a.claims; c != nil {
-		l.tenant, l.run, l.key = c.Tenant, c.Run, c.ID
+		l.tenant, l.run, l.key = c.Tenant, c.Run, c.name()
 	}
 	if a.vendor != nil {
 		l.vendor = a.vendor.Name
