@@ -46,7 +46,7 @@ func refusedHere(w *world, t testing.TB) []refusedCall {
 	return []refusedCall{
 		{want: reason.KeyMissing, method: "GET", url: chargesURL, authorization: "none"},
 		{want: reason.KeyMalformed, method: "GET", url: chargesURL, authorization: "Bearer nothing"},
-		{want: reason.KeyMalformed, method: "GET", url: chargesURL, authorization: own[:len(own)-2] + "AA"},
+		{want: reason.KeyMalformed, method: "GET", url: chargesURL, authorization: own[:len(own)-2]},
 		{want: reason.KeyReal, method: "GET", url: chargesURL, authorization: "Bearer " + stripeSecret},
 		{want: reason.KeyUntrusted, method: "GET", url: chargesURL, authorization: "Bearer " + other.issue(t, "run_1", everything()).Token()},
 		{want: reason.KeyNotYet, method: "GET", url: chargesURL, authorization: key(starting(time.Hour))},
