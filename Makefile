@@ -1,10 +1,11 @@
-# Targets: test, check, fuzz, torture, long, cover, vault. All but torture and vault work on every module of the
-# repository.
+# Targets: test, check, fuzz, torture, mutants, long, cover, vault. All but torture, mutants and vault work on every
+# module of the repository.
 #
 #	make test                  what the tests need is installed if missing, then all tests run with -race
 #	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders
 #	make fuzz FUZZTIME=5m      every fuzz target for that long, 30s by default
 #	make torture TIME=20m      the ledgers under fire for that long; SEED=n plays the same again
+#	make mutants ONLY=regexp   removes each control of docs/controls.md, or those that match, and fails if no test notices
 #	make long                  the long forms: many rounds, shuffled, on one and more processors
 #	make cover                 how much of the code the tests of its module reach
 #	make vault                 builds HashiCorp Vault for the tests of credentials/hashivault, and prints where it is
@@ -14,6 +15,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 30s
 TIME        ?= 20m
 SEED        ?= 0
+ONLY        ?=
 
 MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/testdata/*' -not -path './.*/*')))
 
@@ -30,7 +32,7 @@ comma := ,
 # every runs a command in each module, goes on after a failure, and fails if one of them failed.
 every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
 
-.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz torture long cover vault
+.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz torture mutants long cover vault
 
 test: export CGO_ENABLED := 1
 test: needs
@@ -90,6 +92,10 @@ fuzz: needs
 torture: export CGO_ENABLED := 1
 torture: needs
 	@cd internal/torture && go run -race . -time $(TIME) -seed $(SEED)
+
+# A quarter of an hour for all of them, on two idle processors. The working tree is not touched. See internal/mutants.
+mutants: needs
+	@cd internal/mutants && go run . -only '$(ONLY)'
 
 # Tests that have a longer form look for KEYBRAKE_LONG.
 long: export KEYBRAKE_LONG := 1

@@ -407,6 +407,7 @@ func TestALargeDocumentIsBounded(t *testing.T) {
 		"words":           `{"a":[` + strings.Repeat(`"",`, n) + `0]}`,
 		"numbers, a word": `{"a":[` + strings.Repeat(`7,`, n) + `"x"]}`,
 		"lists of lists":  `{"a":[` + strings.Repeat(`[[7],[7]],`, n) + `0]}`,
+		"words in lists":  `{"a":[` + strings.Repeat(`[`+strings.Repeat(`"",`, n/19_000)+`0],`, 19_000) + `0]}`,
 	} {
 		if _, err := vendors.DecodeJSON([]byte(body)); err == nil {
 			t.Errorf("a million %s are built", name)
