@@ -499,6 +499,7 @@ var holdsNothing = map[string]string{
 	"ledger.": "names, amounts and sealed text; what a ledger keeps is searched by the tests of what stands in Redis", "vendortest.": "a kit for tests", "ledgertest.": "a kit for tests", "audittest.": "a kit for tests",
 	"kbresend.Options": "settings", "kbstripe.Options": "settings", "kbtwilio.": "prices and settings",
 	"vendors.Table": "rows", "vendors.Vendor": "rows and functions", "vendors.Operation": "a row", "vendors.Schema": "names", "vendors.Bound": "amounts", "vendors.Probe": "a path", "vendors.Settlement": "amounts",
+	"vendors.Exam": "the replies that were cleaned, below", "vendors.Diagnosis": "an adapter's words, which are cleaned where they become a keybrake.Finding",
 	"vendors.Finding": "amounts", "vendors.Day": "the replies that were cleaned, below", "vendors.Usage": "amounts", "vendors.Case": "a call, which adapters alone see",
 	"vendors.Param": "a word of the agent's", "vendors.Refusal": "is searched as the reply that it becomes",
 	"vendors.Reply": "is cleaned before an adapter sees it, and never leaves one", "vendors.Response": "is a refusal that was written", "vendors.Call": "the vault key's own call, without its key",
@@ -540,12 +541,13 @@ func TestNoExportedTypeShowsASecret(t *testing.T) {
 		_, denied := rt.RoundTrip(request(t, "POST", "https://api.stripe.com/v1/ephemeral_keys", c.key.Token(), formType, "customer=cus_1"))
 		d, _ := keybrake.DenialFrom(denied)
 		balance, _ := c.Balance(t.Context(), c.key.Token())
+		findings, _ := c.Doctor(t.Context(), grant("run_1", everything()))
 		return map[string]any{
 			"keybrake.Brake": c.Brake, "keybrake.Brake, value": *c.Brake, "keybrake.Transport": c.Transport(nil), "keybrake.Transport, value": *c.Transport(nil), "http.Client": c.Client(),
 			"keybrake.Config": c.config, "keybrake.Config, address": &c.config, "keybrake.Issuer": c.config.Issuer, "keybrake.Issuer, value": *c.config.Issuer,
 			"keybrake.Key": c.key, "keybrake.Key, address": &c.key, "keybrake.Key in a struct": struct{ key keybrake.Key }{c.key}, "keybrake.Grant": grant("run_1", everything()),
 			"keybrake.Denial": d, "keybrake.Denial, as an error": denied, "keybrake.Unresolved": keybrake.Unresolved{}, "keybrake.Progress": keybrake.Progress{},
-			"keybrake.Reconciler": r, "keybrake.ReconcilerConfig": keybrake.ReconcilerConfig{}, "keybrake.DriftReport": report, "balance": balance,
+			"keybrake.Reconciler": r, "keybrake.ReconcilerConfig": keybrake.ReconcilerConfig{}, "keybrake.DriftReport": report, "keybrake.Finding": findings, "balance": balance,
 			"keybrake.Secret": c.config.DigestKey, "keybrake.Secret in a struct": struct{ S keybrake.Secret }{c.config.DigestKey},
 			"credentials.Cache": cache, "credentials.Cache, value": struct{ c *credentials.Cache }{cache}, "credentials.Credential": fetched, "credentials.Credential in a struct": struct{ c credentials.Credential }{fetched},
 			"credentials.Fault": &credentials.Fault{Ref: "stripe", Why: "down"}, "credentials.Env": credentials.Env{"stripe": "X"}, "a static source": credentials.Static(map[string]string{"stripe": stripeCanary}),

@@ -2,7 +2,6 @@ package aws
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -50,7 +49,7 @@ func New(refs map[string]Reference, o *Options) *Source {
 func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, error) {
 	at := s.refs[ref]
 	if at == nil {
-		return credentials.Credential{}, fmt.Errorf("%w %q", credentials.ErrUnknown, ref)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Err: credentials.ErrUnknown}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

@@ -150,14 +150,14 @@ func TestUnknown(t *testing.T) {
 	w := filled(t)
 	w.secrets["gone"] = &secret{region: "eu-central-1", deleted: true}
 	for want, at := range map[string]aws.Reference{
-		`credentials: unknown reference "ref" in AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)`:    aws.Secret{ID: "no-such"},
-		`credentials: unknown reference "ref" in AWS Secrets Manager (eu-west-1): ResourceNotFoundException (HTTP 400)`:       aws.Secret{ID: arn("eu-west-1", "prod/stripe")},
-		`credentials: unknown reference "ref" in AWS Secrets Manager (eu-central-1): InvalidRequestException (HTTP 400)`:      aws.Secret{ID: "gone"},
-		`credentials: unknown reference "ref" in AWS SSM Parameter Store (eu-central-1): ParameterNotFound (HTTP 400)`:        aws.Parameter{Name: "/no-such"},
-		`credentials: unknown reference "ref" in AWS SSM Parameter Store (eu-central-1): ParameterVersionNotFound (HTTP 400)`: aws.Parameter{Name: "/prod/resend:9"},
+		`credentials: unknown reference "ref": AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)`:    aws.Secret{ID: "no-such"},
+		`credentials: unknown reference "ref": AWS Secrets Manager (eu-west-1): ResourceNotFoundException (HTTP 400)`:       aws.Secret{ID: arn("eu-west-1", "prod/stripe")},
+		`credentials: unknown reference "ref": AWS Secrets Manager (eu-central-1): InvalidRequestException (HTTP 400)`:      aws.Secret{ID: "gone"},
+		`credentials: unknown reference "ref": AWS SSM Parameter Store (eu-central-1): ParameterNotFound (HTTP 400)`:        aws.Parameter{Name: "/no-such"},
+		`credentials: unknown reference "ref": AWS SSM Parameter Store (eu-central-1): ParameterVersionNotFound (HTTP 400)`: aws.Parameter{Name: "/prod/resend:9"},
 		`credentials: unknown reference "ref"`: nil,
-		`credentials: unknown reference "ref" in AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)` + " ": aws.Secret{ID: "prod/stripe", VersionID: "v9"},
-		`credentials: unknown reference "ref" in AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)  `:     aws.Secret{ID: "prod/stripe", VersionID: "v1", VersionStage: "AWSCURRENT"},
+		`credentials: unknown reference "ref": AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)` + " ": aws.Secret{ID: "prod/stripe", VersionID: "v9"},
+		`credentials: unknown reference "ref": AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)  `:     aws.Secret{ID: "prod/stripe", VersionID: "v1", VersionStage: "AWSCURRENT"},
 	} {
 		if got := refusal(t, w.source(at), true); got != strings.TrimSpace(want) {
 			t.Errorf("%+v: %s", at, got)
@@ -249,7 +249,7 @@ func TestTheServicesWordsStayThere(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w.answerInstead(tt.h)
-			want := `credentials: asking AWS Secrets Manager (eu-central-1) for "ref": ` + tt.want
+			want := `credentials: "ref": AWS Secrets Manager (eu-central-1): ` + tt.want
 			if got := refusal(t, w.source(aws.Secret{ID: "prod/stripe"}), false); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -437,7 +437,7 @@ func TestAStoreThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-arrived; cancel(errors.New("the caller left")) }()
 	_, err := w.source(aws.Secret{ID: "prod/stripe"}).Get(ctx, "ref")
-	if err == nil || err.Error() != `credentials: asking AWS Secrets Manager (eu-central-1) for "ref": the caller left` || !errors.Is(err, context.Cause(ctx)) {
+	if err == nil || err.Error() != `credentials: "ref": AWS Secrets Manager (eu-central-1): no answer in time` || !errors.Is(err, context.Cause(ctx)) {
 		t.Errorf("got %v", err)
 	}
 	hasty := aws.New(map[string]aws.Reference{"ref": aws.Secret{ID: "prod/stripe"}}, &aws.Options{Config: w.config(), Timeout: 20 * time.Millisecond})
@@ -507,8 +507,8 @@ func TestCheck(t *testing.T) {
 		"good": aws.Secret{ID: "prod/stripe"}, "lost": aws.Secret{ID: "no-such"}, "gone": aws.Parameter{Name: "/no-such"},
 	}, &aws.Options{Config: w.config()})
 	err := credentials.Check(t.Context(), s)
-	want := `credentials: unknown reference "gone" in AWS SSM Parameter Store (eu-central-1): ParameterNotFound (HTTP 400)
-credentials: unknown reference "lost" in AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)`
+	want := `credentials: unknown reference "gone": AWS SSM Parameter Store (eu-central-1): ParameterNotFound (HTTP 400)
+credentials: unknown reference "lost": AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)`
 	if err == nil || err.Error() != want || !errors.Is(err, credentials.ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
@@ -525,5 +525,14 @@ func TestASourcePrintsNoSecret(t *testing.T) {
 	get(t, s, "ref")
 	if text := fmt.Sprintf("%v %+v %#v", s, s, s); strings.Contains(text, "sk_now") || strings.Contains(text, w.identity.SecretAccessKey) {
 		t.Error(text)
+	}
+}
+
+// The brake shows what an error of this source says, as of one in words that may be shown.
+func TestErrorsReachTheOperator(t *testing.T) {
+	w := filled(t)
+	_, err := credentials.NewCache(w.source(aws.Secret{ID: "no-such"}), time.Hour, nil).Get(t.Context(), "ref")
+	if err == nil || !errors.Is(err, credentials.ErrUnknown) || !strings.HasSuffix(err.Error(), "AWS Secrets Manager (eu-central-1): ResourceNotFoundException (HTTP 400)") {
+		t.Errorf("got %v", err)
 	}
 }

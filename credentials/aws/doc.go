@@ -44,11 +44,11 @@
 //
 // # Errors
 //
-// An error names the reference, the service, its region, the error code if it is a documented one and the HTTP
-// status, and nothing else that the service said: no message, no value, no name of a secret. It wraps
-// credentials.ErrUnknown where there is no such secret, version, stage, parameter or field, where it is empty, or
-// where the secret is scheduled for deletion. Any other means that the store could not be asked or that the value has
-// not the stated form. An error because the context has ended, or [Options.Timeout], wraps its cause.
+// An error is a [*credentials.Fault] (of credentials.Check, several joined). It names the reference, the service, its
+// region, the error code if it is a documented one and the HTTP status, and nothing else that the service said: no message,
+// no value, no name of a secret. It wraps credentials.ErrUnknown where there is no such secret, version, stage, parameter or
+// field, where it is empty, or where the secret is scheduled for deletion. Any other means that the store could not be asked
+// or that the value has not the stated form. An error because the context has ended, or [Options.Timeout], wraps its cause.
 //
 // # Tested against
 //

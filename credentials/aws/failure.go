@@ -44,18 +44,19 @@ func failure(ctx context.Context, ref, service, region string, err error) error 
 	if !regionForm.MatchString(region) {
 		region = "no region"
 	}
-	where := fmt.Sprintf("%s (%s)", service, region)
+	where := fmt.Sprintf("%s (%s): ", service, region)
 	if ctx.Err() != nil {
-		return fmt.Errorf("credentials: asking %s for %q: %w", where, ref, context.Cause(ctx))
+		return &credentials.Fault{Ref: ref, Why: where + "no answer in time", Err: context.Cause(ctx)}
 	}
 	var (
 		api  smithy.APIError
 		none missing
 	)
+	fault := &credentials.Fault{Ref: ref, Why: where + why(err)}
 	if errors.As(err, &api) && slices.Contains(absent, api.ErrorCode()) || errors.As(err, &none) {
-		return fmt.Errorf("%w %q in %s: %s", credentials.ErrUnknown, ref, where, why(err))
+		fault.Err = credentials.ErrUnknown
 	}
-	return fmt.Errorf("credentials: asking %s for %q: %s", where, ref, why(err))
+	return fault
 }
 
 // why is in our words, the operating system's, or a documented code's. A code that nobody documents could be anything that

@@ -38,11 +38,12 @@
 //
 // # Errors
 //
-// An error names the reference, Google's status if it is a documented one and the HTTP status, and nothing else that
-// the service said: no message, no value, no name of a secret. It wraps credentials.ErrUnknown where there is no such
-// secret or version, where the version is disabled or destroyed, or where the value is empty. Any other means that the
-// store could not be asked or that the value has not the stated form. An error because the context has ended, or
-// [Options.Timeout], wraps its cause. Nothing is tried twice: the next Get is the next try.
+// An error is a [*credentials.Fault] (of credentials.Check, several joined). It names the reference, Google's status if it
+// is a documented one and the HTTP status, and nothing else that the service said: no message, no value, no name of a
+// secret. It wraps credentials.ErrUnknown where there is no such secret or version, where the version is disabled or
+// destroyed, or where the value is empty. Any other means that the store could not be asked or that the value has not the
+// stated form. An error because the context has ended, or [Options.Timeout], wraps its cause. Nothing is tried twice: the
+// next Get is the next try.
 //
 // # Tested against
 //

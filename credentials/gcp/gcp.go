@@ -2,7 +2,6 @@ package gcp
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
@@ -56,7 +55,7 @@ func New(refs map[string]Secret, o *Options) *Source {
 func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, error) {
 	secret, ok := s.refs[ref]
 	if !ok {
-		return credentials.Credential{}, fmt.Errorf("%w %q", credentials.ErrUnknown, ref)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Err: credentials.ErrUnknown}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

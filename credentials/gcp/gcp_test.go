@@ -112,7 +112,7 @@ func TestRotation(t *testing.T) {
 func TestUnknown(t *testing.T) {
 	w := filled(t)
 	w.secrets[stripe].versions[0].state, w.secrets[stripe].versions[2].state = "DESTROYED", "DISABLED"
-	const prefix = `credentials: unknown reference "ref" in Google Secret Manager: `
+	const prefix = `credentials: unknown reference "ref": Google Secret Manager: `
 	for at, want := range map[gcp.Secret]string{
 		{Name: "projects/acme/secrets/none"}: "NOT_FOUND (HTTP 404)",
 		{Name: stripe, Version: "9"}:         "NOT_FOUND (HTTP 404)",
@@ -213,7 +213,7 @@ func TestTheServicesWordsStayThere(t *testing.T) {
 	} {
 		w := filled(t)
 		w.answerInstead(tt.host+".googleapis.com", tt.h)
-		if got, want := refusal(t, w.source(t, gcp.Secret{Name: stripe}), false), `credentials: asking Google Secret Manager for "ref": `+tt.want; got != want {
+		if got, want := refusal(t, w.source(t, gcp.Secret{Name: stripe}), false), `credentials: "ref": Google Secret Manager: `+tt.want; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
@@ -374,7 +374,7 @@ func TestAStoreThatHangs(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		go func() { <-arrived; cancel(errors.New("the caller left")) }()
 		_, err := w.source(t, gcp.Secret{Name: stripe}).Get(ctx, "ref")
-		if err == nil || err.Error() != `credentials: asking Google Secret Manager for "ref": the caller left` || !errors.Is(err, context.Cause(ctx)) {
+		if err == nil || err.Error() != `credentials: "ref": Google Secret Manager: no answer in time` || !errors.Is(err, context.Cause(ctx)) {
 			t.Errorf("got %v", err)
 		}
 		hasty := gcp.New(map[string]gcp.Secret{"ref": {Name: stripe}}, &gcp.Options{Transport: w.transport(t), Timeout: 50 * time.Millisecond})
@@ -441,8 +441,8 @@ func TestCheck(t *testing.T) {
 	w := filled(t)
 	s := gcp.New(map[string]gcp.Secret{"good": {Name: stripe}, "lost": {Name: stripe, Version: "9"}, "gone": {Name: "nowhere"}}, &gcp.Options{Transport: w.transport(t)})
 	err := credentials.Check(t.Context(), s)
-	want := `credentials: asking Google Secret Manager for "gone": its name has not the form projects/P/secrets/S, with a version apart
-credentials: unknown reference "lost" in Google Secret Manager: NOT_FOUND (HTTP 404)`
+	want := `credentials: "gone": Google Secret Manager: its name has not the form projects/P/secrets/S, with a version apart
+credentials: unknown reference "lost": Google Secret Manager: NOT_FOUND (HTTP 404)`
 	if err == nil || err.Error() != want || !errors.Is(err, credentials.ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
@@ -465,4 +465,13 @@ func TestMain(m *testing.M) {
 	// What this machine has is not looked at: a test that sets no identity has none.
 	os.Setenv("GOOGLE_APPLICATION_CREDENTIALS", os.DevNull)
 	os.Exit(m.Run())
+}
+
+// The brake shows what an error of this source says, as of one in words that may be shown.
+func TestErrorsReachTheOperator(t *testing.T) {
+	w := filled(t)
+	_, err := credentials.NewCache(w.source(t, gcp.Secret{Name: stripe, Version: "9"}), time.Hour, nil).Get(t.Context(), "ref")
+	if err == nil || !errors.Is(err, credentials.ErrUnknown) || !strings.HasSuffix(err.Error(), "Google Secret Manager: NOT_FOUND (HTTP 404)") {
+		t.Errorf("got %v", err)
+	}
 }

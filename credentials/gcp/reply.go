@@ -88,22 +88,22 @@ func answered(status string, code int) error {
 
 // failure says what became of the request for ref without a word of the service's: err may hold some, and is not wrapped.
 func failure(ctx context.Context, ref string, err error) error {
-	const store = "Google Secret Manager"
-	var none missing
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("credentials: asking %s for %q: %w", store, ref, context.Cause(ctx))
-	case errors.As(err, &none):
-		return fmt.Errorf("%w %q in %s: %s", credentials.ErrUnknown, ref, store, string(none))
-	default:
-		return fmt.Errorf("credentials: asking %s for %q: %s", store, ref, why(err))
+	const where = "Google Secret Manager: "
+	if ctx.Err() != nil {
+		return &credentials.Fault{Ref: ref, Why: where + "no answer in time", Err: context.Cause(ctx)}
 	}
+	fault := &credentials.Fault{Ref: ref, Why: where + why(err)}
+	if errors.As(err, new(missing)) {
+		fault.Err = credentials.ErrUnknown
+	}
+	return fault
 }
 
 // why is in our words or the operating system's.
 func why(err error) string {
 	var (
 		own   refused
+		none  missing
 		errno syscall.Errno
 		name  *net.DNSError
 		cert  *tls.CertificateVerificationError
@@ -111,6 +111,8 @@ func why(err error) string {
 	switch {
 	case errors.As(err, &own):
 		return string(own)
+	case errors.As(err, &none):
+		return string(none)
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.As(err, &name):
