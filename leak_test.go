@@ -506,7 +506,7 @@ var holdsNothing = map[string]string{
 	"audit.": "records are searched as the sinks write them", "memory.Ledger": "what ledgers keep is searched in Redis", "redisledger.": "as above",
 	"credentials.CacheOptions": "settings", "hashivault.Options": "settings", "hashivault.Secret": "where a secret stands", "doppler.Options": "settings",
 	"onepassword.AccountOptions": "settings", "onepassword.ConnectOptions": "settings", "onepassword.Item": "where a secret stands", "keybrake.Narrowing": "what a child key may do",
-	"keybrake.Finding": "says of a credential what it may do, from replies that were cleaned", "vendors.Exam": "as vendors.Day", "vendors.Diagnosis": "names of what a credential may do",
+	"keybrake.Finding":    "says of a credential what it may do, from replies that were cleaned",
 	"keybrake.Resolution": "what a person says", "keybrake.Call": "names of the user's choice", "keybrake.Selector": "a name", "keybrake.Report": "numbers and names",
 	"keybrake.RunDrift": "part of a DriftReport", "keybrake.DriftLine": "part of a DriftReport", "keybrake.DriftAccount": "names of the user's choice",
 	"keybraketest.Options": "settings of a test, which hold the test's own credentials",

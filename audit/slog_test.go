@@ -23,7 +23,7 @@ func TestSlogLine(t *testing.T) {
 	if err := audit.Slog(logger(&b, slog.LevelInfo)).Write(t.Context(), audittest.Full()); err != nil {
 		t.Fatal(err)
 	}
-	want := `time=2026-11-24T23:59:59.123Z level=WARN msg="keybrake outcome" v=1 id=rec_1 call=call_1 reservation=call_0 probe=true tenant=acme agent=refund-bot run=run_42 ` +
+	want := `time=2026-11-24T23:59:59.123Z level=WARN msg="keybrake outcome" v=1 id=rec_1 call=call_1 reservation=call_0 probe=true count=9999 first=2026-11-24T23:59:50.123Z last=2026-11-24T23:59:59.122Z tenant=acme agent=refund-bot run=run_42 ` +
 		`labels="nightly, eu" key=key_1 tool=refund_customer step=3 vendor=stripe credential=stripe_live operation=stripe.refunds.create class=outflow verdict=deny outcome=in_doubt ` +
 		`reason=in_doubt detail="the reply did not arrive" reasons="param_denied reason of team:support (rule 2), max_per_call amount" reserved="outflow 20.00 USD, 1 calls" ` +
 		`actual="fee 0.0083 USD" held="outflow 9007199254.740991 USD" budgets="team:support 3.50 USD left of 500.00 USD" flag="over bound" status=502 ` +

@@ -269,7 +269,7 @@ func Full() audit.Record {
 		Reserved: []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: 20_000_000}, {Meter: cost.Calls, Amount: 1}},
 		Actual:   []cost.Line{{Meter: cost.Fee, Currency: "USD", Amount: 8_300}},
 		Held:     []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: cost.Max}},
-		Budgets: []audit.Budget{{Name: "team:support", Shared: true, Meter: cost.Spend, Currency: "USD", Limit: 500_000_000,
+		Budgets: []audit.Budget{{Name: "team:support", Shared: true, Of: "key_1", Meter: cost.Spend, Currency: "USD", Limit: 500_000_000,
 			Spent: 476_500_000, Held: 20_000_000, Left: 3_500_000, Reset: when.Add(time.Second)}},
 		Flag: "over bound", Status: 502, VendorRequest: "req_1", Objects: []string{"re_1", "ch_1"}, Recipients: []string{"hmac:1"},
 		Idempotency: "sha256:1", Attached: true,
