@@ -22,7 +22,7 @@ func ExampleSourceFunc() {
 	source := credentials.SourceFunc(func(ctx context.Context, ref string) (credentials.Credential, error) {
 		secret, ends, err := lookup(ctx, ref)
 		if err != nil {
-			return credentials.Credential{}, fmt.Errorf("our store: %w", err) // no secrets in it; wrap credentials.ErrUnknown where there is none
+			return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: "our store is out", Err: err} // Err: credentials.ErrUnknown where there is none
 		}
 		return credentials.New(secret).Until(ends), nil
 	})

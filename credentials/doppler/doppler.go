@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -64,15 +63,15 @@ func New(token string, secrets map[string][]string, o *Options) *Source {
 // Refs are the references, in order.
 func (s *Source) Refs() []string { return slices.Sorted(maps.Keys(s.secrets)) }
 
-// Get downloads the config and takes the secrets of ref out of it. An error wraps credentials.ErrUnknown where there is no
+// Get downloads the config and takes the secrets of ref out of it. An error is a [*credentials.Fault]. It wraps credentials.ErrUnknown where there is no
 // such config or secret, or where it is empty; it names the status, and holds nothing of Doppler's own text.
 func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, error) {
 	names, ok := s.secrets[ref]
 	if !ok {
-		return credentials.Credential{}, fmt.Errorf("%w %q", credentials.ErrUnknown, ref)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Err: credentials.ErrUnknown}
 	}
 	if err := s.valid(names); err != nil {
-		return credentials.Credential{}, fmt.Errorf("credentials: %q: %w", ref, err)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: err.Error()}
 	}
 	var config json.RawMessage
 	err := s.client.Do(ctx, store.Request{
@@ -85,9 +84,9 @@ func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, e
 	}
 	switch {
 	case errors.Is(err, store.ErrField), store.Status(err) == http.StatusNotFound:
-		return credentials.Credential{}, fmt.Errorf("%w %q: %w", credentials.ErrUnknown, ref, err)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: err.Error(), Err: credentials.ErrUnknown}
 	case err != nil:
-		return credentials.Credential{}, fmt.Errorf("credentials: %q: %w", ref, err)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: err.Error(), Err: err}
 	}
 	return credentials.New(parts...), nil
 }

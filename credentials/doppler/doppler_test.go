@@ -74,6 +74,10 @@ func refused(t *testing.T, s credentials.Source, ref string) error {
 	if text := fmt.Sprintf("%v %+v %#v", err, err, err); c.Reveal() != nil || strings.Contains(text, "T0P") {
 		t.Errorf("%s: %s", ref, text)
 	}
+	var fault *credentials.Fault
+	if !errors.As(err, &fault) {
+		t.Errorf("%s: a %T, of which the brake shows nothing", ref, err)
+	}
 	return err
 }
 

@@ -76,27 +76,29 @@ func New(address string, auth Auth, secrets map[string]Secret, o *Options) *Sour
 // Refs are the references, in order.
 func (s *Source) Refs() []string { return slices.Sorted(maps.Keys(s.secrets)) }
 
-// Get reads the secret of ref, or renews its lease. An error wraps credentials.ErrUnknown where Vault says that there is
+// Get reads the secret of ref, or renews its lease. An error is a [*credentials.Fault]. It wraps credentials.ErrUnknown where Vault says that there is
 // no such secret, version or field; it names the mount and the status, and holds nothing of Vault's own text.
 func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, error) {
 	secret, ok := s.secrets[ref]
 	if !ok {
-		return credentials.Credential{}, fmt.Errorf("%w %q", credentials.ErrUnknown, ref)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Err: credentials.ErrUnknown}
 	}
-	err := secret.valid()
-	if err != nil {
-		return credentials.Credential{}, fmt.Errorf("credentials: %q: %w", ref, err)
+	if err := secret.valid(); err != nil {
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: err.Error()}
 	}
 	c, err := s.get(ctx, ref, secret)
+	fault := func(why string, is error) error {
+		return &credentials.Fault{Ref: ref, Why: "in the mount " + secret.Mount + ": " + why, Err: is}
+	}
 	switch {
 	case store.Status(err) == http.StatusNotFound:
-		return credentials.Credential{}, fmt.Errorf("%w %q: there is no such secret in the mount %s, or its engine is not %s", credentials.ErrUnknown, ref, secret.Mount, secret.Engine)
+		return credentials.Credential{}, fault("there is no such secret, or its engine is not "+secret.Engine.String(), credentials.ErrUnknown)
 	case errors.Is(err, store.ErrField):
-		return credentials.Credential{}, fmt.Errorf("%w %q in the mount %s: %w", credentials.ErrUnknown, ref, secret.Mount, err)
+		return credentials.Credential{}, fault(err.Error(), credentials.ErrUnknown)
 	case store.Status(err) == http.StatusForbidden:
-		return credentials.Credential{}, fmt.Errorf("credentials: %q in the mount %s: the token may not read it, or has ended: %w", ref, secret.Mount, err)
+		return credentials.Credential{}, fault("the token may not read it, or has ended: "+err.Error(), err)
 	case err != nil:
-		return credentials.Credential{}, fmt.Errorf("credentials: %q in the mount %s: %w", ref, secret.Mount, err)
+		return credentials.Credential{}, fault(err.Error(), err)
 	}
 	return c, nil
 }

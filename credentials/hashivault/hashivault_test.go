@@ -88,6 +88,10 @@ func refused(t *testing.T, s credentials.Source, ref string) error {
 	if text := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(text, "T0P") || strings.Contains(text, "hvs.") {
 		t.Errorf("%s: the error shows what Vault said: %s", ref, text)
 	}
+	var fault *credentials.Fault
+	if !errors.As(err, &fault) {
+		t.Errorf("%s: a %T, of which the brake shows nothing", ref, err)
+	}
 	return err
 }
 

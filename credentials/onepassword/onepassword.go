@@ -6,7 +6,6 @@ package onepassword
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -52,22 +51,22 @@ type Source struct {
 // Refs are the references, in order.
 func (s *Source) Refs() []string { return slices.Sorted(maps.Keys(s.items)) }
 
-// Get reads the item of ref. An error wraps credentials.ErrUnknown where 1Password says that there is no such vault, item
+// Get reads the item of ref. An error is a [*credentials.Fault]. It wraps credentials.ErrUnknown where 1Password says that there is no such vault, item
 // or field that the token may see; it holds nothing of 1Password's own text.
 func (s *Source) Get(ctx context.Context, ref string) (credentials.Credential, error) {
 	it, ok := s.items[ref]
 	if !ok {
-		return credentials.Credential{}, fmt.Errorf("%w %q", credentials.ErrUnknown, ref)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Err: credentials.ErrUnknown}
 	}
 	if err := it.valid(); err != nil {
-		return credentials.Credential{}, fmt.Errorf("credentials: %q: onepassword: %w", ref, err)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: "onepassword: " + err.Error()}
 	}
 	parts, err := s.read(ctx, it)
 	switch {
 	case errors.Is(err, errMissing):
-		return credentials.Credential{}, fmt.Errorf("%w %q: %w", credentials.ErrUnknown, ref, err)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: err.Error(), Err: credentials.ErrUnknown}
 	case err != nil:
-		return credentials.Credential{}, fmt.Errorf("credentials: %q: %w", ref, err)
+		return credentials.Credential{}, &credentials.Fault{Ref: ref, Why: err.Error(), Err: err}
 	}
 	return credentials.New(parts...), nil
 }
