@@ -106,6 +106,8 @@ type Record struct {
 	Duration       time.Duration `json:"duration_ns,omitempty"` // the whole call
 	LedgerDuration time.Duration `json:"ledger_ns,omitempty"`
 	VendorDuration time.Duration `json:"vendor_ns,omitempty"`
+
+	Chain *Link `json:"chain,omitempty"` // set by a [Chain]
 }
 
 // A Why is one objection of one rule.

@@ -98,6 +98,9 @@ func (r Record) attrs() []slog.Attr {
 	a.number("duration_ns", int64(r.Duration))
 	a.number("ledger_ns", int64(r.LedgerDuration))
 	a.number("vendor_ns", int64(r.VendorDuration))
+	if l := r.Chain; l != nil {
+		a.text("chain", fmt.Sprintf("%d of %s %s", l.N, l.Writer, l.Hash))
+	}
 	return a
 }
 

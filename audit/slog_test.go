@@ -27,7 +27,7 @@ func TestSlogLine(t *testing.T) {
 		`labels="nightly, eu" key=key_1 tool=refund_customer step=3 vendor=stripe credential=stripe_live operation=stripe.refunds.create class=outflow verdict=deny outcome=in_doubt ` +
 		`reason=in_doubt detail="the reply did not arrive" reasons="param_denied reason of team:support (rule 2), max_per_call amount" reserved="outflow 20.00 USD, 1 calls" ` +
 		`actual="fee 0.0083 USD" held="outflow 9007199254.740991 USD" budgets="team:support 3.50 USD left of 500.00 USD" flag="over bound" status=502 ` +
-		`vendor_request=req_1 objects="re_1, ch_1" recipients=hmac:1 idempotency=sha256:1 attached=true duration_ns=1500000000 ledger_ns=700000 vendor_ns=1000000000` + "\n"
+		`vendor_request=req_1 objects="re_1, ch_1" recipients=hmac:1 idempotency=sha256:1 attached=true duration_ns=1500000000 ledger_ns=700000 vendor_ns=1000000000 chain="7 of w1 bb"` + "\n"
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}

@@ -274,5 +274,6 @@ func Full() audit.Record {
 		Flag: "over bound", Status: 502, VendorRequest: "req_1", Objects: []string{"re_1", "ch_1"}, Recipients: []string{"hmac:1"},
 		Idempotency: "sha256:1", Attached: true,
 		Duration: 1500 * time.Millisecond, LedgerDuration: 700 * time.Microsecond, VendorDuration: 1 * time.Second,
+		Chain: &audit.Link{Writer: "w1", N: 7, Lost: 1, Prev: "aa", Hash: "bb", Sign: "cc"},
 	}
 }

@@ -54,6 +54,10 @@ func clone(r audit.Record) audit.Record {
 	r.Actual = slices.Clone(r.Actual)
 	r.Held = slices.Clone(r.Held)
 	r.Budgets = slices.Clone(r.Budgets)
+	if r.Chain != nil {
+		link := *r.Chain
+		r.Chain = &link
+	}
 	r.Objects = slices.Clone(r.Objects)
 	r.Recipients = slices.Clone(r.Recipients)
 	return r

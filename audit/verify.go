@@ -1,0 +1,130 @@
+package audit
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"iter"
+)
+
+// A Head is the end of a writer's chain.
+type Head struct {
+	N    int64  `json:"n"`
+	Hash string `json:"hash"`
+}
+
+// VerifyOptions are the options of [Verify].
+type VerifyOptions struct {
+	// Keys are the public keys of writers. Where it is set, a link that none of them has signed is an error.
+	Keys []ed25519.PublicKey
+
+	// From is where the chains went on from, by writer, where older records were put away or removed on purpose: the Heads of
+	// the verification of those. A writer that is not in it has to begin with its first record.
+	From map[string]Head
+
+	// Until is what has to be there still: Heads that were kept elsewhere. A chain that ends earlier was cut off.
+	Until map[string]Head
+}
+
+// Verified is what [Verify] has found to be whole.
+type Verified struct {
+	Records int64
+	Heads   map[string]Head // by writer: keep them where who can write the records cannot
+}
+
+// A Tampered is the first record that is not as its writer has written it, or not where.
+type Tampered struct {
+	Index  int64  // of the record among those that were read, from 0; their number where a chain was cut off
+	ID     string // of the record; may itself be made up
+	Writer string
+	N      int64 // in the writer's chain: of the record, or the first that is missing
+	Why    string
+}
+
+// Error says what is wrong with which record.
+func (t *Tampered) Error() string {
+	return fmt.Sprintf("audit: record %d (%s), number %d of writer %s: %s", t.Index, t.ID, t.N, t.Writer, t.Why)
+}
+
+// Verify reads records that a [Chain] has written, each writer's in its order, and stops at the first that was changed,
+// removed, inserted or put elsewhere: then the error is a [*Tampered]. A record that cannot be read is an error too, and so
+// is one without a link. The same record twice in a row counts once.
+//
+// It does not see that all records of a writer were removed, nor, without Until, that the last ones were.
+func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error) {
+	if o == nil {
+		o = &VerifyOptions{}
+	}
+	v := verifier{VerifyOptions: o, heads: map[string]Head{}}
+	for w, h := range o.From {
+		v.heads[w] = h
+	}
+	for r, err := range records {
+		if err != nil {
+			return v.found(), err
+		}
+		if t := v.look(r); t != nil {
+			return v.found(), t
+		}
+		v.read++
+	}
+	for w, h := range o.Until {
+		if got := v.heads[w]; got.N < h.N {
+			return v.found(), &Tampered{Index: v.read, Writer: w, N: got.N + 1, Why: fmt.Sprintf("removed: the chain ends at %d and went to %d", got.N, h.N)}
+		}
+	}
+	return v.found(), nil
+}
+
+type verifier struct {
+	*VerifyOptions
+	heads map[string]Head
+	read  int64
+}
+
+func (v *verifier) found() Verified { return Verified{v.read, v.heads} }
+
+// look compares a record with the one that its writer has made before it.
+func (v *verifier) look(r Record) *Tampered {
+	l := r.Chain
+	if l == nil {
+		return &Tampered{Index: v.read, ID: r.ID, Why: "inserted: it has no link"}
+	}
+	bad := func(n int64, format string, args ...any) *Tampered {
+		return &Tampered{Index: v.read, ID: r.ID, Writer: l.Writer, N: n, Why: fmt.Sprintf(format, args...)}
+	}
+	hash, err := hashOf(r)
+	head := v.heads[l.Writer]
+	switch {
+	case err != nil || hash != l.Hash:
+		return bad(l.N, "changed: its content is not what its hash is of")
+	case len(v.Keys) > 0 && !v.signed(l):
+		return bad(l.N, "changed or inserted: none of the keys has signed it")
+	case l.N == head.N && l.Hash == head.Hash:
+		return nil // the same once more
+	case l.N <= head.N:
+		return bad(l.N, "put elsewhere or inserted: number %d comes before it", head.N)
+	case l.Lost < 0 || l.N-1-l.Lost > head.N:
+		return bad(head.N+1, "removed: numbers %d to %d are missing before it", head.N+1, l.N-1-max(0, l.Lost))
+	case l.Prev != head.Hash && (l.Lost == 0 || l.N-1-l.Lost == head.N):
+		return bad(l.N, "it does not follow the record before it, which was changed or inserted")
+	}
+	if until, ok := v.Until[l.Writer]; ok && until.N == l.N && until.Hash != l.Hash {
+		return bad(l.N, "changed: its hash was another when it was kept")
+	}
+	v.heads[l.Writer] = Head{l.N, l.Hash}
+	return nil
+}
+
+func (v *verifier) signed(l *Link) bool {
+	sig, err := base64.StdEncoding.DecodeString(l.Sign)
+	if err != nil {
+		return false
+	}
+	for _, key := range v.Keys {
+		if len(key) == ed25519.PublicKeySize && ed25519.Verify(key, signed(l.Hash), sig) {
+			return true
+		}
+	}
+	return false
+}
