@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -244,5 +245,23 @@ func TestChainOfWhatDoesNotWork(t *testing.T) {
 	text := fmt.Sprintf("%+v %#v %v", audit.Chain(audit.JSON(io.Discard), key), audit.Chain(audit.JSON(io.Discard), key), audit.Chain(nil, key))
 	if strings.Contains(text, fmt.Sprint([]byte(key.Seed())[:8])[1:17]) {
 		t.Errorf("a chain prints its key: %s", text)
+	}
+}
+
+// Who changes a record of a chain without signatures and puts its hash right breaks the link behind it.
+func TestVerifyFindsAChangeWhoseHashWasPutRight(t *testing.T) {
+	whole := chained(t, nil, 4)
+	changed := whole[1]
+	changed.Detail = "nothing happened"
+	changed.Chain = &audit.Link{Writer: changed.Chain.Writer, N: changed.Chain.N, Prev: changed.Chain.Prev}
+	var line bytes.Buffer
+	if err := audit.JSON(&line).Write(t.Context(), changed); err != nil {
+		t.Fatal(err)
+	}
+	changed.Chain.Hash = fmt.Sprintf("%x", sha256.Sum256(line.Bytes()))
+	whole[1] = changed
+	var bad *audit.Tampered
+	if _, err := audit.Verify(inOrder(whole), nil); !errors.As(err, &bad) || bad.Index != 2 || bad.N != 3 || !strings.Contains(bad.Why, "follow") {
+		t.Errorf("got %v", err)
 	}
 }
