@@ -1,7 +1,9 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +43,46 @@ func ExampleRead() {
 	// Output:
 	// rec_1 denied stripe.refunds.create
 	// audit: line 2: it is no record: unexpected end of JSON input
+}
+
+// Somebody has taken a line out of the file.
+func ExampleVerify() {
+	public, signing, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var text bytes.Buffer
+	sink := audit.Chain(audit.JSON(&text), signing)
+	for _, id := range []string{"rec_1", "rec_2", "rec_3"} {
+		if err := sink.Write(context.Background(), audit.Record{Version: 1, ID: id, Kind: audit.Denied}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	all := strings.SplitAfter(text.String(), "\n")
+	lines, kept := strings.NewReader(all[0]+all[2]), map[string]audit.Head(nil)
+
+	verified, err := audit.Verify(audit.Read(lines), &audit.VerifyOptions{
+		Keys:  []ed25519.PublicKey{public},
+		Until: kept, // the Heads of the last time
+	})
+	var bad *audit.Tampered
+	if errors.As(err, &bad) {
+		fmt.Println("record", bad.Index, "is the first bad one:", bad.Why)
+	}
+	fmt.Println(verified.Records, "before it are whole")
+	// Output:
+	// record 1 is the first bad one: removed: numbers 2 to 2 are missing before it
+	// 1 before it are whole
+}
+
+// Records in a file that is rotated by size, each tied to the one before.
+func ExampleFile() {
+	var signing ed25519.PrivateKey // from your secret store
+
+	file := audit.File("/var/log/keybrake/audit.jsonl", &audit.FileOptions{MaxBytes: 100 << 20})
+	sink := audit.Chain(file, signing) // Config.Audit; signing is an ed25519.PrivateKey
+	_ = sink
 }
 
 // A file must take every record before a call is forwarded; the log gets them too, when it can.
