@@ -27,7 +27,7 @@ import (
 var table string
 
 func main() {
-	only := flag.String("only", "", "a regular expression: which controls, by name, file or test")
+	only := flag.String("only", "", "a regular expression: which controls, by name, file, package or test")
 	root := flag.String("root", "../..", "the root of the repository")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -78,7 +78,7 @@ func matching(chapters []chapter, only string) ([]control, error) {
 	var list []control
 	for _, ch := range chapters {
 		for _, c := range ch.controls {
-			if wanted.MatchString(c.name) || wanted.MatchString(c.file) || wanted.MatchString(c.test) {
+			if slices.ContainsFunc([]string{c.name, c.file, c.pkg, c.test}, wanted.MatchString) {
 				list = append(list, c)
 			}
 		}

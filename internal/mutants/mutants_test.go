@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -18,23 +19,51 @@ func controls(t *testing.T) []chapter {
 	return chapters
 }
 
-// A row whose lines are gone removes nothing, and nobody would know.
+// A row whose lines or whose tests are gone shows nothing.
 func TestEveryRowStillApplies(t *testing.T) {
-	n := 0
+	n, texts := 0, map[string]string{}
 	for _, ch := range controls(t) {
 		for _, c := range ch.controls {
 			n++
 			if _, err := c.removed(root); err != nil {
 				t.Errorf("controls.txt:%d: %s: %v", c.line, c.name, err)
 			}
-			if tests, _ := filepath.Glob(filepath.Join(root, c.pkg, "*_test.go")); len(tests) == 0 {
-				t.Errorf("controls.txt:%d: %s: %s has no tests", c.line, c.name, c.pkg)
+			if texts[c.pkg] == "" {
+				texts[c.pkg] = tests(t, c.pkg)
+			}
+			for _, name := range named.FindAllString(c.test, -1) {
+				if !strings.Contains(texts[c.pkg], "\nfunc "+name+"(") {
+					t.Errorf("controls.txt:%d: %s: %s has no test %s", c.line, c.name, c.pkg, name)
+				}
+			}
+			if !named.MatchString(c.test) {
+				t.Errorf("controls.txt:%d: %s: %s names no test", c.line, c.name, c.test)
 			}
 		}
 	}
 	if n < 60 {
 		t.Errorf("the table has %d controls, and should have 60 at least", n)
 	}
+}
+
+var named = regexp.MustCompile(`\b(Test|Fuzz)\w+`)
+
+// tests is the text of a package's tests.
+func tests(t *testing.T, pkg string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, pkg, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	return all.String()
 }
 
 func TestThePageListsTheTable(t *testing.T) {

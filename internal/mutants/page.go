@@ -31,9 +31,14 @@ The list is made from internal/mutants/controls.txt, where each removal stands a
 
 // noticedBy names the tests for people.
 func (c control) noticedBy() string {
-	test := strings.NewReplacer("^", "", "$", "", "|", ", ", "(", "", ")", "").Replace(c.test)
-	if c.pkg == "." {
-		return test
+	plain := strings.NewReplacer("^", "", "$", "", "(", "", ")", "", "|", ", ")
+	tests, parts, found := strings.Cut(c.test, "/")
+	text := "`" + strings.ReplaceAll(plain.Replace(tests), ", ", "`, `") + "`"
+	if found {
+		text += " (" + plain.Replace(parts) + ")"
 	}
-	return c.pkg + " " + test
+	if c.pkg == "." {
+		return text
+	}
+	return c.pkg + " " + text
 }

@@ -139,11 +139,11 @@ func ran(out, pattern string) bool {
 	return false
 }
 
-// build makes the test program of a package. It has no symbols for debuggers, which take long to write.
+// build makes the test program of a package. It is not optimised and has no symbols for debuggers: both take long.
 func (r *runner) build(ctx context.Context, pkg, binary string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTime)
 	defer cancel()
-	args := append([]string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", binary}, flags...)
+	args := append([]string{"test", "-c", "-vet=off", "-gcflags=-N -l", "-ldflags=-s -w", "-o", binary}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = filepath.Join(r.root, filepath.FromSlash(pkg))
 	cmd.Env = append(os.Environ(), "GOWORK=off")
