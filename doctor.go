@@ -3,6 +3,7 @@ package keybrake
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -52,6 +53,9 @@ func (f Finding) String() string {
 // vendors.Fits says that nothing more was seen than needed. It does not say that there is nothing: no vendor lists a
 // key's permissions to the key itself. Doctor changes nothing, so a caller may go on with any finding.
 func (b *Brake) Doctor(ctx context.Context, grants ...Grant) ([]Finding, error) {
+	if len(grants) == 0 {
+		return nil, errors.New("keybrake: doctor: no grant is given, so there is no credential to look at; give those that the program will issue")
+	}
 	patients, err := b.patients(grants)
 	if err != nil {
 		return nil, fmt.Errorf("keybrake: doctor: %w", err)

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,8 +177,8 @@ func TestAReplyThatNeverEndsIsBounded(t *testing.T) {
 // The same over HTTP/2, as far as a server of net/http can be made to misbehave.
 func TestAReplyInHTTP2ThatNeverEndsIsBounded(t *testing.T) {
 	cert := certificateFor(t, "api.stripe.com")
-	var handle http.HandlerFunc
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r) }))
+	var handle atomic.Value // http.HandlerFunc: the one before may run still
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle.Load().(http.HandlerFunc)(w, r) }))
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	s.EnableHTTP2, s.Config.ErrorLog = true, log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -219,7 +220,7 @@ func TestAReplyInHTTP2ThatNeverEndsIsBounded(t *testing.T) {
 		"no reply at all": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			handle = script
+			handle.Store(script)
 			w.staysHeld(t, w.Transport(nil))
 		})
 	}

@@ -37,6 +37,13 @@ func IssuerFrom(private ed25519.PrivateKey) (*Issuer, error) {
 	if len(private) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("keybrake: an issuer's private key has %d bytes, not %d", ed25519.PrivateKeySize, len(private))
 	}
+	private = slices.Clone(private) // the caller may wipe his
+	switch {
+	case !private.Equal(ed25519.NewKeyFromSeed(private.Seed())):
+		return nil, errors.New("keybrake: an issuer's private key has the public half of another; make it with ed25519.NewKeyFromSeed of its first 32 bytes")
+	case private.Equal(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))):
+		return nil, errors.New("keybrake: an issuer's private key is one of zeros, which anybody has; was it read from where it is kept?")
+	}
 	return &Issuer{func() ed25519.PrivateKey { return private }}, nil
 }
 
@@ -110,8 +117,8 @@ func checkPublic(pub ed25519.PublicKey) error {
 // on their way go on.
 //
 // To change the signing key without refusing a vault key that is in use: let every process accept the new public key
-// beside the old one, then issue with the new, then, once the last vault key of the old has expired (Config.MaxTTL later),
-// leave the old one out. A signing key that is known to others is stopped at once and everywhere with
+// beside the old one, then issue with the new, then, once the last vault key of the old has expired (Config.MaxTTL later,
+// and later still where a grant had a NotBefore), leave the old one out. Change what the programs start with as well. A signing key that is known to others is stopped at once and everywhere with
 // Revoke(ctx, ByIssuer(public)).
 func (b *Brake) Rotate(issuer *Issuer, verify ...ed25519.PublicKey) error {
 	k, err := newKeyset(issuer, verify)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package keybrake_test
+
+const raceDetector = false
