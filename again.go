@@ -40,7 +40,7 @@ func (a *attempt) sending() *sending {
 	}
 	return &sending{
 		Method: out.Method, Query: out.Query, Body: out.Body, Header: out.Header,
-		Claim: a.idempotency(), Fingerprint: a.fingerprint(), Memory: a.call.Operation.KeyMemory, Expires: time.Unix(a.claims.Expires, 0),
+		Claim: a.idempotency(), Fingerprint: a.fingerprint(), Memory: a.call.Operation.KeyMemory, Expires: a.claims.expires(),
 	}
 }
 

@@ -83,6 +83,20 @@ func TestACallIsNotSentAgain(t *testing.T) {
 	}
 }
 
+// A narrowed key that has ended sends nothing again, though the key that it was made of lives on.
+func TestACallOfANarrowedKeyThatHasEndedIsNotSentAgain(t *testing.T) {
+	o := officeWith(t, resending)
+	o.replies = answering(200)
+	o.key = child(t, o.key, keybrake.Narrowing{TTL: time.Minute})
+	o.orderAs(t, "/orders/cu_1", "n1", "k1")
+	o.want(t, 0, usd20)
+	o.clock.advance(2 * time.Minute)
+	_, _ = o.reconciler(t, nil).Pass(t.Context())
+	if len(o.writes) != 1 {
+		t.Errorf("the vendor got %d writes, want the first alone", len(o.writes))
+	}
+}
+
 // What the answer to a second send says of the first is nothing, unless it is an execution.
 func TestARefusalOfASecondSendProvesNothing(t *testing.T) {
 	for _, status := range []int{400, 402, 404, 409, 429, 500} {

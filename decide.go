@@ -115,9 +115,7 @@ func (a *attempt) onlyObserved() bool {
 	}
 	// After a look at the vendor it is judged anew.
 	a.overruled = slices.DeleteFunc(a.overruled, func(w audit.Why) bool { return w.Budget == "" })
-	for _, why := range a.decision.Reasons {
-		a.overruled = append(a.overruled, audit.Why{Code: why.Code, Rule: why.Rule, Param: why.Param})
-	}
+	a.overruled = append(a.overruled, whyNot(a.decision)...)
 	a.decision = policy.Decision{Allowed: true, Rule: -1, Lines: a.asked.Lines}
 	return true
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/credentials"
 	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -20,7 +21,7 @@ import (
 // A Finding is what the doctor found about one credential. It holds no part of it and no word of the vendor's.
 type Finding struct {
 	Vendor     string
-	Credential string // its reference, as in Grant.Credentials
+	Credential string // its reference, as in Grant.Credentials; "[credential]" where a credential stands there itself
 	Live       bool   // as in Grant.Live
 
 	Fit vendors.Fit
@@ -64,7 +65,7 @@ func (b *Brake) Doctor(ctx context.Context, grants ...Grant) ([]Finding, error) 
 	for _, p := range patients {
 		f, err := b.examine(ctx, p)
 		if err != nil {
-			return nil, fmt.Errorf("keybrake: doctor: %s credential %q: %w", p.vendor.Name, p.ref, err)
+			return nil, fmt.Errorf("keybrake: doctor: %s: %w", p.vendor.Name, err)
 		}
 		findings = append(findings, f)
 	}
@@ -133,21 +134,24 @@ func lets(r policy.Rule, op *vendors.Operation) bool {
 func (b *Brake) examine(ctx context.Context, p *patient) (Finding, error) {
 	f := Finding{Vendor: p.vendor.Name, Credential: p.ref, Live: p.live}
 	needs := p.needs()
+	within, cancel := context.WithTimeout(ctx, min(b.cfg.CallTimeout, 10*time.Second))
+	defer cancel()
+	secret, err := b.placement(within, p.vendor, p.ref, p.live)
 	switch {
+	case ctx.Err() != nil:
+		return f, context.Cause(ctx)
+	case errors.Is(err, credentials.ErrUnknown) && b.isCredential(p.ref):
+		// The error would show it, and so would the reference.
+		f.Credential, f.Fit, f.Why = "[credential]", vendors.Refused, "what stands in Grant.Credentials is a credential and not the reference of one"
+		f.Do = "put it into Config.Credentials and its reference into the grant, and rotate it if it stood in a log"
+		return f, nil
 	case len(needs) == 0:
 		f.Fit, f.Why, f.Do = vendors.Wider, "these policies let no operation of "+f.Vendor+" through", "leave it out of Grant.Credentials"
 		return f, nil
 	case p.vendor.Examine == nil:
 		f.Why = f.Vendor + " does not tell what a credential may do"
 		return f, nil
-	}
-	within, cancel := context.WithTimeout(ctx, min(b.cfg.CallTimeout, 10*time.Second))
-	defer cancel()
-	secret, err := b.placement(within, p.vendor, p.ref, p.live)
-	if ctx.Err() != nil {
-		return f, context.Cause(ctx)
-	}
-	if err != nil {
+	case err != nil:
 		f.Fit, f.Why = vendors.Refused, "it cannot be used: "+err.Error()
 		return f, nil
 	}

@@ -200,6 +200,40 @@ func TestDoctorOnCredentialsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// Who has written the credential itself where its reference belongs is told so, and it is not told to the log.
+func TestDoctorOnACredentialInPlaceOfItsReference(t *testing.T) {
+	w := newWorld(t, nil)
+	for name, tt := range map[string]struct {
+		policy policy.Policy
+		vendor string
+		secret string
+	}{
+		"of one part":          {allow("stripe.*"), "stripe", stripeSecret},
+		"of two parts":         {allow("twilio.*"), "twilio", twilioAccount + ":" + twilioSecret},
+		"that nothing needs":   {allow("resend.*"), "stripe", stripeSecret},
+		"of another vendor":    {allow("resend.*"), "resend", stripeSecret},
+		"not of this brake's":  {allow("stripe.*"), "stripe", "sk_live_another4secret"},
+		"while nobody records": {allow("stripe.*"), "stripe", stripeSecret},
+	} {
+		if name == "while nobody records" {
+			w.sink.Fail(errors.New("full"))
+		}
+		findings, err := w.Doctor(t.Context(), keybrake.Grant{Credentials: map[string]string{tt.vendor: tt.secret}, Policy: tt.policy})
+		text := fmt.Sprintf("%v %+v %v %+v %s", findings, findings, err, w.sink.Records(), w.log)
+		if len(findings) != 1 || findings[0].Fit != vendors.Refused || !strings.Contains(findings[0].Why, "not the reference of one") || len(w.fake.Received()) > 0 {
+			t.Errorf("%s: got %v, %v", name, findings, err)
+		}
+		if part := tt.secret[strings.LastIndexAny(tt.secret, ":_")+1:]; strings.Contains(text, part) {
+			t.Errorf("%s: it stands in %s", name, text)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := w.Doctor(ended, keybrake.Grant{Credentials: map[string]string{"stripe": stripeSecret}, Policy: allow("stripe.*")}); err == nil || strings.Contains(err.Error(), stripeSecret) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+}
+
 // What a vendor says instead of an answer is not shown, and decides nothing that the credential's form does not.
 func TestDoctorAmongStrangeAnswers(t *testing.T) {
 	const canary = "CANARY-said-by-the-vendor"

@@ -21,8 +21,8 @@ type Narrowing struct {
 	// countries and recipients as a policy's do; a ceiling stays the parent's. nil: all that the parent may.
 	Allow []policy.Rule
 
-	// Budgets are the child's own, which it draws on beside all that its parent draws on. They cannot be shared ones: those
-	// belong to whoever issues keys.
+	// Budgets are the child's own, which it draws on beside all that its parent draws on. They cannot be shared ones and
+	// raise no alerts: both belong to whoever issues keys.
 	Budgets []policy.Budget
 
 	Labels []string // further names by which the child can be stopped, beside its parent's
@@ -150,6 +150,9 @@ func (n *narrowing) check(end time.Time) error {
 		}
 	}
 	for i, b := range n.policy.Budgets {
+		if len(b.AlertAt) > 0 { // of the tenant's alerts the oldest go when there are too many
+			errs = append(errs, fmt.Errorf("in Narrowing.Budgets[%d]: alerts are for whoever issues keys; an agent that makes up keys could drown them", i))
+		}
 		if b.Scope != "" {
 			errs = append(errs, fmt.Errorf("in Narrowing.Budgets[%d]: %q is shared; a narrowed key draws on its parent's shared budgets already, and has only its own beside", i, b.Scope))
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -171,10 +172,7 @@ func (a *attempt) recordDenial(d *Denial) {
 
 func (a *attempt) denied(d *Denial) audit.Record {
 	r := a.record(audit.Denied)
-	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, short(d.Error()), nil, strings.Join(a.flags, ", ")
-	for _, why := range a.decision.Reasons {
-		r.Reasons = append(r.Reasons, audit.Why{Code: why.Code, Rule: why.Rule, Param: clip(why.Param)})
-	}
+	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, short(d.Error()), whyNot(a.decision), strings.Join(a.flags, ", ")
 	a.addDurations(&r)
 	return r
 }
@@ -238,6 +236,18 @@ func short(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:mostDetail], "") + "..."
+}
+
+// mostReasons is how many objections a record tells: rules object to each parameter that they do not know, and an agent
+// makes up as many as it likes.
+const mostReasons = 32
+
+// whyNot are the objections of a decision for the record, the first of them where they are many.
+func whyNot(d policy.Decision) (list []audit.Why) {
+	for _, why := range d.Reasons[:min(len(d.Reasons), mostReasons)] {
+		list = append(list, audit.Why{Code: why.Code, Rule: why.Rule, Param: clip(why.Param)})
+	}
+	return list
 }
 
 // statesOf are the budgets that a refusal names.

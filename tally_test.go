@@ -430,7 +430,16 @@ func TestNamesThatAnAgentMakesUpMakeFewRecords(t *testing.T) {
 	})
 }
 
-// An agent writes names of a mebibyte into its calls. No record repeats them.
+// many is a text for each of n numbers.
+func many(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+// An agent writes names of a mebibyte into its calls, and thousands of names. No record repeats them.
 func TestARecordOfARefusalIsShort(t *testing.T) {
 	w := newWorld(t, nil)
 	key := w.issue(t, "run_1", everything()).Token()
@@ -443,6 +452,8 @@ func TestARecordOfARefusalIsShort(t *testing.T) {
 		"a value":           request(t, "POST", intentsURL, key, formType, "amount="+long+"&currency=usd"),
 		"a field of JSON":   request(t, "POST", emailsURL, key, "application/json", `{"from":"a@acme.com","to":"b@acme.com","subject":"s","text":"t","`+long+`":1}`),
 		"recipients":        request(t, "POST", emailsURL, key, "application/json", `{"from":"a@acme.com","to":["b@acme.com"`+strings.Repeat(`,"b@acme.com"`, 1<<16)+`],"subject":"s","text":"t"}`),
+		"fields of JSON":    request(t, "POST", emailsURL, key, "application/json", `{"from":"a@acme.com","to":"b@acme.com","subject":"s","text":"t"`+many(`,"n%d":1`, 19_000)+`}`),
+		"parameters":        request(t, "POST", intentsURL, key, formType, "amount=5&currency=usd"+many("&n%d=1", 990)),
 		"a header":          request(t, "GET", chargesURL, key, "", ""),
 		"a host":            request(t, "GET", "https://"+strings.Repeat("n", 1<<20)+".example/", key, "", ""),
 		"a tool": request(t, "GET", "https://evil.example/", key, "", "").WithContext(keybrake.WithCall(t.Context(), keybrake.Call{
@@ -450,6 +461,9 @@ func TestARecordOfARefusalIsShort(t *testing.T) {
 		})),
 	}
 	calls["a header"].Header.Set("Stripe-Account", long)
+	trial := everything()
+	trial.InsecureObserve = true
+	calls["parameters that are let through"] = request(t, "POST", chargesURL, w.issue(t, "run_1", trial).Token(), formType, "amount=5&currency=usd&source=tok_visa"+many("&n%d=1", 990))
 	for name, req := range calls {
 		before := len(w.sink.Records())
 		resp, err := w.Transport(nil).RoundTrip(req)

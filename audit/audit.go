@@ -88,7 +88,7 @@ type Record struct {
 	Outcome string      `json:"outcome,omitempty"`
 	Reason  reason.Code `json:"reason,omitempty"`  // why refused, or why in doubt
 	Detail  string      `json:"detail,omitempty"`  // for people; made by the brake, never by the agent
-	Reasons []Why       `json:"reasons,omitempty"` // every rule and budget that objected
+	Reasons []Why       `json:"reasons,omitempty"` // the first 32 objections of rules, and the budgets that objected
 
 	Reserved []cost.Line `json:"reserved,omitempty"`
 	Actual   []cost.Line `json:"actual,omitempty"`

@@ -145,7 +145,9 @@ func (s *Source) retire(ref string) {
 	s.old = slices.DeleteFunc(s.old, func(l *lease) bool { return !l.ends.IsZero() && now.After(l.ends) })
 	if l := s.leases[ref]; l != nil {
 		delete(s.leases, ref)
-		s.old = append(s.old, l)
+		if l.id != "" { // else there is nothing to give back
+			s.old = append(s.old, l)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -409,3 +410,25 @@ func TestGetGivesUp(t *testing.T) {
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// What Vault neither ends nor can take back, such as a secret that is written and not made, is not kept once it was read
+// again: a brake that runs for months would have it a hundred thousand times.
+func TestWhatIsLeftToNobodyIsForgotten(t *testing.T) {
+	inTime(t, given(0), leased, func(t *testing.T, f *fakeVault, s *hashivault.Source) {
+		f.locked(func() {
+			f.fails = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != "/v1/consul/creds/payments" {
+					return false
+				}
+				answer(w, 200, map[string]any{"lease_id": "", "lease_duration": 0, "renewable": false, "data": map[string]any{"token": secret}})
+				return true
+			}
+		})
+		for range 10 {
+			get(t, s, "consul")
+		}
+		if n := reflect.ValueOf(s).Elem().FieldByName("old").Len(); n > 1 {
+			t.Errorf("%d are kept that were replaced", n)
+		}
+	})
+}
