@@ -137,7 +137,7 @@ func TestDoctorJoinsGrants(t *testing.T) {
 	if n := len(w.fake.Received()); n != 2 {
 		t.Errorf("%d requests", n)
 	}
-	if got, err := w.Doctor(t.Context()); err != nil || got != nil {
+	if got, err := w.Doctor(t.Context()); err == nil || got != nil {
 		t.Errorf("of no grants: %v, %v", got, err)
 	}
 }

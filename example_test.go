@@ -71,7 +71,7 @@ func ExampleNewIssuer() {
 
 // An issuer of a key from a secret store, so that other processes can verify what it signs.
 func ExampleIssuerFrom() {
-	seed := make([]byte, ed25519.SeedSize) // from your secret store
+	seed := []byte("32 bytes from your secret store!")
 	issuer, err := keybrake.IssuerFrom(ed25519.NewKeyFromSeed(seed))
 	if err != nil {
 		fmt.Println(err)

@@ -128,6 +128,51 @@ func TestRevokingASigningKey(t *testing.T) {
 	}
 }
 
+// A key that is not what it was taken for is refused where it is given, and what the caller does with his buffer later changes
+// nothing.
+func TestIssuerFromTakesAKeyThatSigns(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]ed25519.PrivateKey{
+		"nothing": nil, "half": private[:32], "zeros": make(ed25519.PrivateKey, 64),
+		"a seed of zeros": ed25519.NewKeyFromSeed(make([]byte, 32)), "another's public half": append(bytes.Clone(private[:32]), other[32:]...),
+	} {
+		if _, err := keybrake.IssuerFrom(bad); err == nil {
+			t.Errorf("%s is taken for a private key", name)
+		}
+	}
+	buffer := bytes.Clone(private)
+	issuer, err := keybrake.IssuerFrom(buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(buffer)
+	if !issuer.Public().Equal(private.Public()) {
+		t.Error("the issuer's key is the caller's buffer")
+	}
+}
+
+// A key that is on record and was not issued is on record as that, too.
+func TestARecordSaysThatAKeyWasNotIssued(t *testing.T) {
+	w := newWorld(t, nil)
+	if _, err := w.Revoke(t.Context(), keybrake.ByIssuer(w.issuer.Public())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Issue(t.Context(), grant("run_1", everything())); err == nil || !strings.Contains(err.Error(), "Rotate") {
+		t.Errorf("got %v", err)
+	}
+	records := w.sink.Records()
+	if n := len(records); n < 2 || records[n-1].Key == "" || records[n-1].Key != records[n-2].Key || !strings.Contains(records[n-1].Detail, "not issued") {
+		t.Errorf("the records are %+v", records)
+	}
+}
+
 // Under some public keys anybody can sign. A buffer that was never filled is one of them.
 func TestPublicKeysUnderWhichAnybodyCanSignAreRefused(t *testing.T) {
 	w := newWorld(t, nil)

@@ -175,18 +175,26 @@ func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 	return key, nil
 }
 
-// open records the key and makes its row. On error the token must not be used, so the caller gets none.
+// open records the key and makes its row. On error the token must not be used, so the caller gets none, and a record says that
+// of a key that is on record already.
 func (b *Brake) open(ctx context.Context, c claims, key Key) error {
 	r := audit.Record{Tenant: c.Tenant, Agent: c.Agent, Run: c.Run, Labels: c.Labels, Key: c.ID, Detail: "issued"}
 	if err := b.recordControl(ctx, r); err != nil {
 		return fmt.Errorf("keybrake: issue: the audit sink did not take the record, so no key is issued: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
+	within, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
 	defer cancel()
-	if err := b.cfg.Ledger.Open(ctx, ledger.Key{Tenant: c.Tenant, ID: c.ID, Expires: key.Expires}); err != nil {
-		return fmt.Errorf("keybrake: issue: the ledger did not open the key's row: %w", err)
+	err := b.cfg.Ledger.Open(within, ledger.Key{Tenant: c.Tenant, ID: c.ID, Expires: key.Expires})
+	if err != nil {
+		err = fmt.Errorf("keybrake: issue: the ledger did not open the key's row: %w", err)
+	} else {
+		err = b.checkAlive(within, c, key)
 	}
-	return b.checkAlive(ctx, c, key)
+	if err != nil {
+		r.Kind, r.Detail = audit.Control, "not issued after all: nobody was given its token"
+		b.try(ctx, r)
+	}
+	return err
 }
 
 // checkAlive refuses a key that a standing revoke would stop at its first call. It asks as a read that costs
@@ -205,6 +213,8 @@ func (b *Brake) checkAlive(ctx context.Context, c claims, key Key) error {
 	switch {
 	case err == nil, errors.As(err, &denied) && (denied.Code == reason.KeyPaused || denied.Code == reason.KeyExpired):
 		return nil
+	case denied != nil && denied.Code == reason.KeyRevoked && strings.HasPrefix(denied.Name, "issuer:"):
+		return fmt.Errorf("keybrake: issue: %s, the signing key, was revoked, which is final; sign with another one (Brake.Rotate)", denied.Name)
 	case denied != nil && denied.Code == reason.KeyRevoked:
 		return fmt.Errorf("keybrake: issue: %s was revoked, which is final for that name: keys issued later under it are stopped as well; use another name", denied.Name)
 	}

@@ -98,7 +98,7 @@ func TestKeysPageRuns(t *testing.T) {
 	must(err)
 	err = issuing.Rotate(fresh, old.Public()) // 2. the new one signs
 	must(err)
-	err = enforcing.Rotate(nil, fresh.Public()) // 3. after Config.MaxTTL: the old one is left out
+	err = enforcing.Rotate(nil, fresh.Public()) // 3. when the last key of the old has ended: it is left out
 	must(err)
 	err = issuing.Rotate(fresh)
 	must(err)

@@ -22,7 +22,9 @@ type FileOptions struct {
 	// record may be longer. Zero: never.
 	MaxBytes int64
 
-	// Keep is how many renamed files stay; the oldest is removed when there are more. Zero: all.
+	// Keep is how many renamed files stay; the oldest is removed when there are more. Zero: all. What is removed is gone: an
+	// agent whose calls make many records (see docs/limits.md) can so make room for none of the older ones. Put files
+	// away before, or leave it zero.
 	Keep int
 
 	// InsecureNoSync leaves it to the operating system when records reach the disk. They survive the end of the process, and

@@ -294,4 +294,4 @@ func (c *Cache) Close(ctx context.Context) error {
 	return nil
 }
 
-var errClosed = errors.New("credentials: the cache is closed")
+var errClosed = errors.New("credentials: closed, with the brake that it served (Brake.Close)")

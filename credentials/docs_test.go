@@ -32,7 +32,7 @@ func ExampleSourceFunc() {
 }
 
 func ExampleFile() {
-	source := credentials.File{"stripe": "/run/secrets/stripe"}
+	source := credentials.File{"stripe": "/etc/keybrake/stripe"}
 	fmt.Println(source.Refs())
 	// Output: [stripe]
 }

@@ -377,7 +377,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("what was being asked went on for %v", took)
 		}
 		for _, ref := range []string{"a", "b", "c"} {
-			if text, _ := refused(t, c, ref); text != "credentials: the cache is closed" {
+			if text, _ := refused(t, c, ref); text != "credentials: closed, with the brake that it served (Brake.Close)" {
 				t.Error(text)
 			}
 		}
