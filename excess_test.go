@@ -17,6 +17,7 @@ import (
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/ledger/memory"
 	"github.com/keybrake/keybrake-go/policy"
+	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 	"github.com/keybrake/keybrake-go/vendors/kbstripe"
 )
@@ -284,6 +285,22 @@ func TestUnitsAreJudgedUnderACeiling(t *testing.T) {
 	st, b := send("+18005550101") // toll-free: no country, no rate
 	if st < 300 {
 		t.Errorf("10 segments went out under MaxPerCall of 1 unit: %d %.100s", st, b)
+	}
+}
+
+// A ceiling of units: what is reserved then is no money, for a call that costs money nobody knows.
+func TestACeilingOfACountIsNoneForMoney(t *testing.T) {
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", policy.Policy{
+		Allow:   []policy.Rule{{Operation: "twilio.messages.create", Ceiling: policy.Units(10)}},
+		Budgets: []policy.Budget{policy.Lifetime(policy.USD("100")), policy.Lifetime(policy.Units(100))},
+	})
+	d := denial(t, w.Transport(nil), request(t, "POST", "https://api.twilio.com/2010-04-01/Accounts/"+twilioAccount+"/Messages.json", key.Token(), formType, "To=%2B18005550101&From=%2B14155550100&Body=x"))
+	if d == nil || d.Reason != reason.CostUnknown {
+		t.Errorf("got %v", d)
+	}
+	if n := len(w.fake.Executions()); n != 0 {
+		t.Errorf("the vendor has executed %d calls", n)
 	}
 }
 

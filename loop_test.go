@@ -164,6 +164,7 @@ func TestObservingNeverOpensWhatIsNotAPolicysToDecide(t *testing.T) {
 		"a host of nobody":                   {"GET", "https://example.org/v1/charges", "", "", reason.HostUnknown},
 		"a parameter given twice":            {"POST", refundsURL, formType, "charge=ch_1&amount=5&amount=6", reason.ParamDuplicate},
 		"a currency that no budget counts":   {"POST", "https://api.stripe.com/v1/payment_intents", formType, "amount=5&currency=eur", reason.CurrencyDenied},
+		"a price that is not known":          {"POST", "https://api.twilio.com/2010-04-01/Accounts/" + twilioAccount + "/Messages.json", formType, "To=%2B18005550101&From=%2B14155550100&Body=x", reason.CostUnknown},
 	} {
 		if d := denial(t, rt, request(t, tt.method, tt.url, key.Token(), tt.contentType, tt.body)); d == nil || d.Reason != tt.want {
 			t.Errorf("%s: %v, want %s", name, d, tt.want)
