@@ -499,6 +499,63 @@ func TestAParentsRetryOfItsChildsCallIsTheSameSpend(t *testing.T) {
 	}
 }
 
+// A call that has not arrived is executed by its retry. One of a narrowed key would move money that its own budgets do not
+// hold, on what the first attempt holds in those of another key.
+func TestANarrowedKeyDoesNotRideOnAnothersAttempt(t *testing.T) {
+	w := newWorld(t, nil)
+	parent := w.issue(t, "run_1", everything())
+	five := keybrake.Narrowing{Budgets: []policy.Budget{policy.Lifetime(policy.USD("5")), policy.Lifetime(policy.Calls(1000))}}
+	one, sibling := child(t, parent, five), child(t, parent, five)
+	free := child(t, parent, keybrake.Narrowing{Budgets: []policy.Budget{policy.Lifetime(policy.Calls(1000))}})
+	deep := child(t, one, keybrake.Narrowing{Labels: []string{"deep"}})
+	other := everything()
+	other.Budgets = []policy.Budget{policy.Daily(policy.USD("100"))}
+	renewed := w.issue(t, "run_1", other)
+	send := func(k keybrake.Key, cents int, key string) reason.Code {
+		req := charging(t, k, cents, "")
+		req.Header.Set("Idempotency-Key", key)
+		resp, err := w.Transport(nil).RoundTrip(req)
+		if err != nil {
+			return reason.InDoubt
+		}
+		_ = resp.Body.Close()
+		return reason.Code(resp.Header.Get("Keybrake-Denial"))
+	}
+	for name, tt := range map[string]struct {
+		first, second keybrake.Key
+		cents         int
+		want          reason.Code
+	}{
+		"of its parent":                       {parent, one, 4900, reason.IdempotencyInFlight},
+		"of a sibling":                        {sibling, one, 100, reason.IdempotencyInFlight},
+		"of its parent, below what it has":    {parent, one, 100, reason.IdempotencyInFlight},
+		"of its own":                          {one, one, 100, ""},
+		"of its parent with the same budgets": {one, deep, 100, ""},
+		"of its child":                        {one, parent, 100, ""},
+		"of its parent, with no money to say": {parent, free, 100, ""},
+		"of the key that it was renewed from": {parent, renewed, 100, ""},
+	} {
+		before := len(w.fake.Executions())
+		w.fake.Misbehave(fakevendor.Fault{PathContains: "/charges", Kind: fakevendor.DropBefore, Times: 1})
+		if got := send(tt.first, tt.cents, name); got != reason.InDoubt || len(w.fake.Executions()) != before {
+			t.Fatalf("%s: the first attempt is %q", name, got)
+		}
+		executed := 0
+		if tt.want == "" {
+			executed = 1
+		}
+		if got := send(tt.second, tt.cents, name); got != tt.want || len(w.fake.Executions()) != before+executed {
+			t.Errorf("%s: refused for %q, want %q; %d executions", name, got, tt.want, len(w.fake.Executions())-before)
+		}
+		// Once it is known to have been executed, anybody of the run gets the vendor's answer.
+		for _, k := range []keybrake.Key{tt.first, tt.second} {
+			if got := send(k, tt.cents, name); got != "" || len(w.fake.Executions()) != before+1 {
+				t.Errorf("%s, later: refused for %q; %d executions", name, got, len(w.fake.Executions())-before)
+			}
+		}
+	}
+}
+
 func TestNarrowRefusesWhatCannotBeMeant(t *testing.T) {
 	w := newWorld(t, nil)
 	parent := w.issue(t, "run_1", everything())

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
 )
@@ -128,7 +129,28 @@ func (a *attempt) remember(memo string) error {
 	bound.Probe, bound.Kind, bound.Lines, bound.Send, bound.Object = nil, t.Kind, t.Lines, t.Send, t.Object
 	err = a.judge(bound) // the key may be a renewed one, of another policy
 	a.rates = t.Rates
-	return err
+	if err != nil {
+		return err
+	}
+	return a.heldByAll()
+}
+
+// heldByAll refuses a retry of a narrowed key whose own budgets hold nothing of the first attempt, which another key of its
+// run has made: if that has not arrived, this one is what moves the money, past the budgets that narrow it. Where the
+// vendor has executed the call already, a second send executes nothing.
+func (a *attempt) heldByAll() error {
+	h := a.permit.Hold()
+	if h.Phase == ledger.Settled || h.Phase == ledger.Pending {
+		return nil
+	}
+	for _, b := range a.claims.books() {
+		counts := func(l cost.Line) bool { return b.Counts(h.Operation, l) && b.Currency == l.Currency }
+		holds := func(e ledger.Entry) bool { return e.Budget == b.Name && e.Of == b.Of }
+		if b.Of != "" && slices.ContainsFunc(a.lines, counts) && !slices.ContainsFunc(h.Entries, holds) {
+			return vendors.Refuse(reason.IdempotencyInFlight, "what became of the first attempt with this idempotency key is not known, and it was not made with this vault key; send it again with that one")
+		}
+	}
+	return nil
 }
 
 // A sealed trace is "live" or "test", the box, and the reference of the credential that opens it.
