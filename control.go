@@ -24,7 +24,8 @@ func by(name string, c ledger.Control) Selector {
 	return Selector{c}
 }
 
-// ByKey selects one vault key, by its id.
+// ByKey selects one vault key, by its id, and what was narrowed from it. An id that was never issued is an error; what stands
+// behind the dot in a narrowed key's id is not known to the ledger, so that a slip there stops nobody and says nothing.
 func ByKey(tenant, id string) Selector { return by(id, ledger.Control{Tenant: tenant, Key: id}) }
 
 // ByRun selects all keys of a run.
