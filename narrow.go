@@ -25,7 +25,7 @@ type Narrowing struct {
 	// raise no alerts: both belong to whoever issues keys.
 	Budgets []policy.Budget
 
-	Labels []string // further names by which the child can be stopped, beside its parent's
+	Labels []string // further names by which the child can be stopped, beside its parent's; at most 16
 
 	TTL time.Duration // from now, in whole seconds; zero: it ends when its parent does
 }
@@ -107,6 +107,9 @@ func ParseKey(vaultKey string) (Key, error) {
 // within the length of a name.
 const childLen = 8
 
+// mostLabels of one narrowing: whoever holds a key can add as many as he likes, and the ledger keeps them with each call.
+const mostLabels = 16
+
 // A narrowing is a [Narrowing] as it stands in a token. A reader that does not know a field refuses the token.
 type narrowing struct {
 	ID        string          `json:"id"`
@@ -137,6 +140,9 @@ func (n *narrowing) check(end time.Time) error {
 	var errs []error
 	if len(n.ID) != childLen || strings.Trim(n.ID, "abcdefghijklmnopqrstuvwxyz234567") != "" {
 		errs = append(errs, errors.New("a narrowed key's part of its id is not of the form that they have"))
+	}
+	if len(n.Labels) > mostLabels {
+		errs = append(errs, fmt.Errorf("Narrowing.Labels are %d; each is kept with every call, so there may be %d", len(n.Labels), mostLabels))
 	}
 	for i, l := range n.Labels {
 		errs = append(errs, checkName(fmt.Sprintf("Narrowing.Labels[%d]", i), l))

@@ -581,6 +581,7 @@ func TestNarrowRefusesWhatCannotBeMeant(t *testing.T) {
 		"a shared budget":       {parent, keybrake.Narrowing{Budgets: []policy.Budget{policy.Scoped("team:support")}}, "Budgets[0]"},
 		"an alert":              {parent, keybrake.Narrowing{Budgets: []policy.Budget{policy.Lifetime(policy.USD("1")).Alert(50)}}, "Budgets[0]"},
 		"a ceiling":             {parent, keybrake.Narrowing{Allow: []policy.Rule{{Operation: "stripe.*", Ceiling: policy.USD("1")}}}, "Allow[0]"},
+		"seventeen labels":      {parent, keybrake.Narrowing{Labels: strings.Split(strings.Repeat("x ", 16)+"x", " ")}, "there may be 16"},
 		"a label of two words":  {parent, keybrake.Narrowing{Labels: []string{"a b"}}, "Labels[0]"},
 		"a TTL before now":      {parent, keybrake.Narrowing{TTL: -time.Second}, "at least one second"},
 		"a TTL of no second":    {parent, keybrake.Narrowing{TTL: time.Millisecond}, "at least one second"},

@@ -50,7 +50,8 @@ type FileSink struct {
 
 	writes atomic.Int64 // how many lines were written
 	flush  sync.Mutex   // held by the one sync that is under way; of what follows
-	synced int64        // so many of the writes are on the disk
+	synced int64        // so many of the writes are on the disk, but for those that follow
+	lost   [2]int64     // the writes above the first, up to the second, are of a file that could not be synced when it was left
 }
 
 // File returns a sink that writes to the file of that path, which is opened, and made if there is none, at the first
@@ -101,7 +102,10 @@ func (s *FileSink) Write(ctx context.Context, r Record) error {
 func (s *FileSink) sync(file *os.File, n int64) error {
 	s.flush.Lock()
 	defer s.flush.Unlock()
-	if s.synced >= n {
+	switch {
+	case s.lost[0] < n && n <= s.lost[1]:
+		return errors.New("audit: the file that the record was written to could not be synced when it was left")
+	case s.synced >= n:
 		return nil
 	}
 	written := s.writes.Load()
@@ -276,9 +280,10 @@ func (s *FileSink) leave() error {
 	defer s.flush.Unlock()
 	var err error
 	if !s.o.InsecureNoSync {
-		if err = s.file.Sync(); err == nil {
-			s.synced = s.writes.Load()
+		if err = s.file.Sync(); err != nil {
+			s.lost = [2]int64{s.synced, s.writes.Load()}
 		}
+		s.synced = s.writes.Load()
 	}
 	err = errors.Join(err, s.file.Close())
 	s.file = nil

@@ -108,7 +108,7 @@ var table = []Entry{
 	{IdempotencyInvalid, 403, "the idempotency key is empty, too long or not printable ASCII"},
 	{IdempotencyConflict, 403, "this idempotency key was used by the run for a different request; use a new key"},
 
-	{IdempotencyInFlight, 403, "the first attempt with this idempotency key is still finding out its amount; send it again when that has ended"},
+	{IdempotencyInFlight, 403, "the first attempt with this idempotency key is not over, or was made with another vault key; wait until it has ended, or retry with that key"},
 
 	{BudgetExceeded, 429, "a budget does not cover this call; wait for its reset or raise it"},
 	{BudgetMissing, 429, "a budget that the key names has no row in the ledger; create it with SetBudget"},
