@@ -2,7 +2,7 @@
 # module of the repository.
 #
 #	make test                  what the tests need is installed if missing, then all tests run with -race
-#	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders
+#	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders, prints of secrets
 #	make fuzz FUZZTIME=5m      every fuzz target for that long, 30s by default
 #	make torture TIME=20m      the ledgers under fire for that long; SEED=n plays the same again
 #	make mutants ONLY=regexp   removes each control of docs/controls.md, or those that match, and fails if no test notices
@@ -32,13 +32,13 @@ comma := ,
 # every runs a command in each module, goes on after a failure, and fails if one of them failed.
 every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
 
-.PHONY: test check needs vet staticcheck govulncheck format tidy borders fuzz torture mutants long cover vault
+.PHONY: test check needs vet staticcheck govulncheck format tidy borders prints fuzz torture mutants long cover vault
 
 test: export CGO_ENABLED := 1
 test: needs
 	@$(call every, go vet and go test -race, go vet ./... && go test -race ./...)
 
-check: vet staticcheck govulncheck format tidy borders
+check: vet staticcheck govulncheck format tidy borders prints
 
 # A C compiler, for -race, and redis-server. Nothing is started here: the tests that need a Redis start their own
 # on a free loopback port and stop it (internal/redistest).
@@ -70,6 +70,10 @@ tidy:
 # The test looks at packages that it does not import, so a result that go test remembers may be old.
 borders:
 	go test -count=1 -run '^TestImports$$' .
+
+# What fmt prints of a live brake is searched for secrets without the race detector, because fmt takes no locks.
+prints:
+	go test -count=1 -run '^TestNoExportedTypeShowsASecret$$' .
 
 # Each target of every module for FUZZTIME, and at the end a line for each: how many inputs it was given, or
 # that it failed. The input that failed is in testdata/fuzz beside the test, where git sees it: go test plays it from then on.
