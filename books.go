@@ -67,7 +67,7 @@ func (b *Brake) SetBudget(ctx context.Context, tenant string, budget policy.Budg
 // those of the key that was issued, then those of each that narrows it, its own last. The key has to be one that this brake
 // verifies, and may have ended.
 func (b *Brake) Balance(ctx context.Context, vaultKey string) ([]ledger.State, error) {
-	c, err := b.verify(vaultKey)
+	c, err := b.keys.Load().verify(vaultKey)
 	if err != nil {
 		return nil, fmt.Errorf("keybrake: balance: %w", err)
 	}

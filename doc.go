@@ -38,9 +38,9 @@
 // # Afterwards
 //
 // What a reply did not tell is found out later: a [Reconciler] reads at the vendor what became of calls in doubt, and
-// what calls did cost in the end, and books it. It only reads, unless Config.InsecureResend is set. What the vendor's records do not tell is for a person,
-// by [Brake.InDoubt] and [Brake.Resolve]. docs/vendors.md says, for each vendor, what a call can cost, when that is
-// final, and what proves what.
+// what calls did cost in the end, and books it. It only reads, unless Config.InsecureResend is set. What the vendor's
+// records do not tell is for a person, by [Brake.InDoubt] and [Brake.Resolve]. docs/vendors.md says, for each vendor,
+// what a call can cost, when that is final, and what proves what.
 //
 // # Units
 //

@@ -2,7 +2,6 @@ package keybrake
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -93,7 +92,7 @@ func (a *attempt) identify() error {
 	if err != nil {
 		return err
 	}
-	if a.claims, err = a.verify(text); err != nil {
+	if a.claims, err = a.keys.Load().verify(text); err != nil {
 		return err
 	}
 	if err := a.claims.within(time.Now()); err != nil {
@@ -291,49 +290,6 @@ func (b *Brake) isCredential(parts ...string) bool {
 		}
 	}
 	return false
-}
-
-// verify checks a token's form and signature, from cheap to dear, and reads what it says. A token that was verified lately
-// is known by its digest: an agent sends the same one with each call.
-func (b *Brake) verify(text string) (*claims, error) {
-	k := b.keys.Load()
-	if len(text) > token.MaxLen {
-		return b.newlyVerified(k, text) // which refuses it before it reads it
-	}
-	digest := sha256.Sum256([]byte(text))
-	k.mu.Lock()
-	c := k.verified[digest]
-	k.mu.Unlock()
-	if c != nil {
-		return c, nil
-	}
-	c, err := b.newlyVerified(k, text)
-	if err != nil {
-		return nil, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.verified) >= mostVerified {
-		clear(k.verified)
-	}
-	k.verified[digest] = c
-	return c, nil
-}
-
-func (b *Brake) newlyVerified(k *keyset, text string) (*claims, error) {
-	t, err := token.Verify(text, k.trusted)
-	if errors.Is(err, token.ErrUntrusted) {
-		return nil, vendors.Refuse(reason.KeyUntrusted, "no issuer of Config.Issuer or Config.Verify signed this vault key")
-	}
-	if err != nil {
-		return nil, vendors.Refuse(reason.KeyMalformed, "the vault key is damaged; issue a new one")
-	}
-	c, err := readClaims(t)
-	if err != nil {
-		// Signed by us and not readable: a newer issuer, whose words could narrow the key. Fails closed.
-		return nil, vendors.Refuse(reason.KeyMalformed, "the vault key says something that this version does not know; upgrade here or issue it with this version")
-	}
-	return c, nil
 }
 
 // skew is how far an issuer's clock may be ahead of ours. An expiry has no such tolerance.

@@ -230,8 +230,8 @@ func (b *Brake) Client() *http.Client {
 	}
 }
 
-// longest is more than all the steps of a call may take together from its reserve on, so that a call that still runs is not taken for
-// one in doubt.
+// longest is more than all the steps of a call may take together from its reserve on, so that a call that still runs is
+// not taken for one in doubt.
 func (b *Brake) longest() time.Duration {
 	return 2*b.cfg.CallTimeout + 6*(b.cfg.LedgerTimeout+b.cfg.AuditTimeout)
 }
