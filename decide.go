@@ -62,11 +62,9 @@ func (a *attempt) judge(bound vendors.Bound) error {
 		return err
 	}
 	row := a.call.Operation
-	a.asked = policy.Call{
-		Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Paid: row.Class.Paid(), Meter: row.Class.Meter(),
-		Params: map[string][]string{}, Recipients: bound.Recipients, Countries: bound.Countries,
-		Lines: lines, Priced: bound.Probe == nil && bound.Kind != vendors.Unknown, ToProbe: bound.Probe != nil, Why: bound.Why,
-	}
+	a.asked = asking(row)
+	a.asked.Params, a.asked.Recipients, a.asked.Countries = map[string][]string{}, bound.Recipients, bound.Countries
+	a.asked.Lines, a.asked.Priced, a.asked.ToProbe, a.asked.Why = lines, bound.Probe == nil && bound.Kind != vendors.Unknown, bound.Probe != nil, bound.Why
 	// Rules look at what will be sent, the parameters that the bound sets included.
 	sent := *a.call
 	sent.Params = withSend(a.call.Params, bound.Send)
@@ -91,6 +89,13 @@ func (a *attempt) judge(bound vendors.Bound) error {
 		return a.capBound()
 	}
 	return nil
+}
+
+// asking is what a policy is told of a call from its operation's row alone.
+func asking(row *vendors.Operation) policy.Call {
+	return policy.Call{
+		Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Paid: row.Class.Paid(), Meter: row.Class.Meter(),
+	}
 }
 
 // judgeNarrowed asks what narrows the key about a call that the issued key's policy allows. What narrows is enforced also

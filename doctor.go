@@ -109,7 +109,7 @@ func (p *patient) needs() (ops []*vendors.Operation) {
 	for i := range p.vendor.Operations {
 		op := &p.vendor.Operations[i]
 		needed := slices.ContainsFunc(p.policies, func(pol policy.Policy) bool {
-			return pol.InsecureObserve || slices.ContainsFunc(pol.Allow, func(r policy.Rule) bool { return lets(r, op) })
+			return pol.InsecureObserve || slices.ContainsFunc(pol.Allow, func(r policy.Rule) bool { return r.Names(asking(op)) })
 		})
 		if op.HardDeny == "" && needed && !seen[op.Name] {
 			seen[op.Name] = true
@@ -117,17 +117,6 @@ func (p *patient) needs() (ops []*vendors.Operation) {
 		}
 	}
 	return ops
-}
-
-// lets reports whether a rule speaks of an operation, as a decision sees it.
-func lets(r policy.Rule, op *vendors.Operation) bool {
-	switch {
-	case op.Class.Delicate():
-		return string(r.Operation) == op.Name && !r.ReadOnly
-	case r.ReadOnly && op.Class != vendors.Read:
-		return false
-	}
-	return r.Operation.Match(op.Name)
 }
 
 // examine is the whole of one credential's exam. An error is for the caller: the exam did not take place.

@@ -165,8 +165,8 @@ func (a *attempt) worthReading() error {
 	if a.claims.Credentials[vendor.Name] == "" {
 		return vendors.Refuse(reason.KeyVendor, "the vault key has no credential for %s; name one in Grant.Credentials", vendor.Name)
 	}
-	row := call.Operation
-	asked := policy.Call{Operation: row.Name, ReadOnly: row.Class == vendors.Read, Delicate: row.Class.Delicate(), Priced: true}
+	asked := asking(call.Operation)
+	asked.Priced = true // what it costs is not known yet, and is no objection here
 	policies := a.claims.policies()
 	if a.claims.policy.InsecureObserve {
 		policies = policies[1:] // what no rule of it names is let through too

@@ -403,7 +403,9 @@ func (b *Brake) resolve(ctx context.Context, tenant string, budgets []ledger.Bud
 func (b *Brake) checkRule(r policy.Rule, granted map[string]string, budgets []ledger.Budget) error {
 	named, never := false, ""
 	for _, op := range b.table.Operations() {
-		if !r.Operation.Match(op.Name) || r.ReadOnly && op.Class != vendors.Read || op.Class.Delicate() && op.HardDeny == "" && string(r.Operation) != op.Name {
+		asked := asking(op)
+		asked.Delicate = asked.Delicate && op.HardDeny == "" // of what is never allowed a wildcard hears that
+		if !r.Names(asked) {
 			continue
 		}
 		if op.HardDeny != "" {

@@ -55,7 +55,7 @@ type Reason struct {
 func Decide(p Policy, c Call) Decision {
 	var objections [][]Reason
 	for i, r := range p.Allow {
-		if !r.names(c) {
+		if !r.Names(c) {
 			continue
 		}
 		lines, capped := r.price(c)
@@ -72,9 +72,9 @@ func Decide(p Policy, c Call) Decision {
 	return Decision{Reasons: slices.Concat(objections...)}
 }
 
-// names reports whether r speaks of the operation of c. A wildcard does not reach what is delicate: who writes it
-// thinks of what the vendor's API is for.
-func (r Rule) names(c Call) bool {
+// Names reports whether r speaks of the operation of c, of which only Operation, ReadOnly and Delicate count. A wildcard does
+// not reach what is delicate: who writes it thinks of what the vendor's API is for.
+func (r Rule) Names(c Call) bool {
 	if !r.Operation.Match(c.Operation) || r.ReadOnly && !c.ReadOnly {
 		return false
 	}
