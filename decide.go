@@ -81,6 +81,7 @@ func (a *attempt) judge(bound vendors.Bound) error {
 	if !a.decision.Allowed && !a.onlyObserved() {
 		return refusalOf(a.decision)
 	}
+	a.rules = []audit.Rule{{Rule: a.decision.Rule}}
 	if err := a.judgeNarrowed(); err != nil {
 		return err
 	}
@@ -104,10 +105,12 @@ func (a *attempt) judgeNarrowed() error {
 	asked := a.asked
 	asked.Lines, asked.Priced = a.decision.Lines, asked.Priced || a.decision.Capped
 	for _, p := range a.claims.policies()[1:] {
-		if d := policy.Decide(p, asked); !d.Allowed {
-			a.decision = d
+		d := policy.Decide(p.Policy, asked)
+		if !d.Allowed {
+			a.decision, a.objector = d, p.of
 			return refusalOf(d)
 		}
+		a.rules = append(a.rules, audit.Rule{Of: p.of, Rule: d.Rule})
 	}
 	return nil
 }
@@ -120,7 +123,7 @@ func (a *attempt) onlyObserved() bool {
 	}
 	// After a look at the vendor it is judged anew.
 	a.overruled = slices.DeleteFunc(a.overruled, func(w audit.Why) bool { return w.Budget == "" })
-	a.overruled = append(a.overruled, whyNot(a.decision)...)
+	a.overruled = append(a.overruled, whyNot("", a.decision)...)
 	a.decision = policy.Decision{Allowed: true, Rule: -1, Lines: a.asked.Lines}
 	return true
 }

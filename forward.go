@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/internal/flight"
 	"github.com/keybrake/keybrake-go/reason"
 	"github.com/keybrake/keybrake-go/vendors"
@@ -68,7 +69,7 @@ func (a *attempt) unreachable(err error) error {
 // body, so that the vendor has no second place to read.
 func (a *attempt) outgoing(id string) flight.Outgoing {
 	c := a.call
-	out := flight.Outgoing{Method: c.Method, Host: c.Host, Path: c.Path, Header: c.Header.Clone(), Credential: a.credential}
+	out := flight.Outgoing{Method: c.Method, Host: c.Host, Path: c.Path, Header: c.Header.Clone(), Credential: a.credential, Values: a.values()}
 	if out.Method == "" {
 		out.Method = http.MethodGet
 	}
@@ -86,6 +87,15 @@ func (a *attempt) outgoing(id string) flight.Outgoing {
 		out.Header.Set("Idempotency-Key", a.outgoingKey(id))
 	}
 	return out
+}
+
+// values are what those that follow calls show to the transport below.
+func (a *attempt) values() context.Context {
+	ctx := context.Background()
+	for _, f := range a.follow {
+		ctx = audit.Forward(a.ctx, ctx, f)
+	}
+	return ctx
 }
 
 // outgoingKey is the agent's idempotency key as the vendor gets it. Where the SDK sent none it is the call's own, so that

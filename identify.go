@@ -41,6 +41,8 @@ type attempt struct {
 	// decide
 	asked     policy.Call
 	decision  policy.Decision
+	objector  string        // the narrowed key whose rules have refused the call
+	rules     []audit.Rule  // that let it through
 	overruled []audit.Why   // what would have refused the call, were the policy not only observed
 	bound     vendors.Bound // with the ceiling, where that is what is reserved
 	lines     []cost.Line   // the bound in the currency of the budgets
@@ -80,6 +82,9 @@ func (b *Brake) newAttempt(gate *flight.Gate, req *http.Request) *attempt {
 		a.call.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	a.vendor = b.table.Vendor(call.Host)
+	for _, f := range b.follow {
+		a.ctx = audit.Begin(a.ctx, f)
+	}
 	return a
 }
 
@@ -172,7 +177,7 @@ func (a *attempt) worthReading() error {
 		policies = policies[1:] // what no rule of it names is let through too
 	}
 	for _, p := range policies {
-		if d := policy.Decide(p, asked); !d.Allowed && (len(d.Reasons) == 0 || d.Reasons[0].Rule < 0) {
+		if d := policy.Decide(p.Policy, asked); !d.Allowed && (len(d.Reasons) == 0 || d.Reasons[0].Rule < 0) {
 			a.decision = d
 			return refusalOf(d)
 		}

@@ -95,6 +95,7 @@ type claims struct {
 	live   bool
 	issuer token.KeyID
 	less   []*narrowing // what narrows it, the issued key's child first
+	named  string       // the digest of all its policies
 }
 
 // readClaims reads what a token says: the grant, and the narrowings behind it.
@@ -117,6 +118,7 @@ func readClaims(t token.Token) (*claims, error) {
 			return nil, err
 		}
 	}
+	c.named = c.digest()
 	return c, nil
 }
 
@@ -160,6 +162,7 @@ func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 	if c.RawPolicy, err = g.Policy.JSON(); err != nil {
 		return Key{}, fmt.Errorf("keybrake: issue: %w", err)
 	}
+	c.named = g.Policy.Digest()
 	text, err := json.Marshal(c)
 	if err != nil {
 		return Key{}, fmt.Errorf("keybrake: issue: %w", err)
@@ -178,7 +181,7 @@ func (b *Brake) Issue(ctx context.Context, g Grant) (Key, error) {
 // open records the key and makes its row. On error the token must not be used, so the caller gets none, and a record says that
 // of a key that is on record already.
 func (b *Brake) open(ctx context.Context, c claims, key Key) error {
-	r := audit.Record{Tenant: c.Tenant, Agent: c.Agent, Run: c.Run, Labels: c.Labels, Key: c.ID, Detail: "issued"}
+	r := audit.Record{Tenant: c.Tenant, Agent: c.Agent, Run: c.Run, Labels: c.Labels, Key: c.ID, Policy: c.named, Detail: "issued"}
 	if err := b.recordControl(ctx, r); err != nil {
 		return fmt.Errorf("keybrake: issue: the audit sink did not take the record, so no key is issued: %w", err)
 	}

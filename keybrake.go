@@ -105,6 +105,7 @@ type Brake struct {
 	vendors map[string]*vendors.Vendor
 	creds   *credentials.Cache
 	sink    audit.Sink
+	follow  []audit.Follower
 	gate    *flight.Gate
 	flights *flights
 
@@ -135,6 +136,7 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 		vendors: map[string]*vendors.Vendor{},
 		creds:   credentials.NewCache(c.Credentials, credentialTTL, &credentials.CacheOptions{MaxAge: c.CredentialAge, Log: c.Log}),
 		sink:    audit.Guard(c.Audit),
+		follow:  audit.Followers(c.Audit),
 		gate:    flight.New(c.Ledger, c.Base, c.MaxReply),
 		flights: &flights{calls: map[*attempt]context.CancelCauseFunc{}},
 	}

@@ -203,13 +203,36 @@ func (c *claims) expires() time.Time {
 	return time.Unix(end, 0).UTC()
 }
 
+// parents are the ids of the keys that it was narrowed from, the issued one's first.
+func (c *claims) parents() (list []string) {
+	for depth := range c.less {
+		list = append(list, c.nameAt(depth))
+	}
+	return list
+}
+
+// digest names the policies of all its keys, as the id names the keys.
+func (c *claims) digest() string {
+	text := c.policy.Digest()
+	for _, n := range c.less {
+		text += "." + n.policy.Digest()
+	}
+	return text
+}
+
+// A share is what one of a call's keys allows.
+type share struct {
+	of string // the id of the narrowed key; empty for the issued one
+	policy.Policy
+}
+
 // policies are what each of its keys allows, the issued one's first; of those that narrow it only those with rules. A call
 // has to pass all of them.
-func (c *claims) policies() []policy.Policy {
-	list := []policy.Policy{c.policy}
-	for _, n := range c.less {
+func (c *claims) policies() []share {
+	list := []share{{"", c.policy}}
+	for i, n := range c.less {
 		if !n.All {
-			list = append(list, n.policy)
+			list = append(list, share{c.nameAt(i + 1), n.policy})
 		}
 	}
 	return list

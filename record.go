@@ -1,12 +1,18 @@
 package keybrake
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
+	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -54,6 +60,7 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 	}
 	if c := a.claims; c != nil {
 		r.Tenant, r.Agent, r.Run, r.Labels, r.Key = c.Tenant, c.Agent, c.Run, c.labels(), c.name()
+		r.Parents, r.Policy = c.parents(), c.named
 	}
 	if a.vendor != nil {
 		r.Vendor = a.vendor.Name
@@ -68,6 +75,7 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 		r.Operation, r.Class = row.Name, string(row.Class)
 	}
 	r.Objects = a.named()
+	r.Customer = a.digest(a.customer())
 	for _, to := range a.asked.Recipients {
 		r.Recipients = append(r.Recipients, a.digest(to))
 	}
@@ -103,9 +111,18 @@ func (a *attempt) named() []string {
 	return ids
 }
 
+// customer is the vendor's id of the customer that the call is about, where the vendor has such a thing.
+func (a *attempt) customer() (id string) {
+	if a.vendor == nil || a.vendor.Customer == nil || a.call.Operation == nil {
+		return ""
+	}
+	_ = contain(func() error { id = a.vendor.Customer(a.call); return nil }) // without it the call stays as good
+	return id
+}
+
 func (a *attempt) addReservation(r *audit.Record) {
 	h := a.permit.Hold()
-	r.Attached = h.Attached
+	r.Attached, r.Rules, r.Rates = h.Attached, a.rules, a.rates
 	if h.ID != a.id {
 		r.Reservation = h.ID
 	}
@@ -129,7 +146,7 @@ func (a *attempt) recordProbe(row *vendors.Operation, l *flight.Landing) error {
 		if l.Err == nil && l.Status >= 200 && l.Status < 300 {
 			r.Outcome = vendors.Executed.String()
 		}
-		r.Status, r.VendorRequest = l.Status, a.requestID(*l)
+		r.Status, r.VendorRequest, r.Error = l.Status, a.requestID(*l), a.errorOf(*l)
 	}
 	return a.must(r)
 }
@@ -146,7 +163,7 @@ func (a *attempt) must(r audit.Record) error {
 // recordOutcome records what became of a call. It is too late to refuse, so it is tried three times and reported.
 func (a *attempt) recordOutcome() {
 	r := a.record(audit.Outcome)
-	r.Outcome, r.Status, r.VendorRequest = a.outcome.String(), a.landing.Status, a.requestID(a.landing)
+	r.Outcome, r.Status, r.VendorRequest, r.Error = a.outcome.String(), a.landing.Status, a.requestID(a.landing), a.errorOf(a.landing)
 	r.Actual, r.Held, r.Flag = a.cost.Actual, a.cost.Held, strings.Join(a.flags, ", ")
 	for _, o := range a.cost.Objects {
 		if o = clip(o); !slices.Contains(r.Objects, o) {
@@ -157,33 +174,50 @@ func (a *attempt) recordOutcome() {
 		r.Reason, r.Detail = reason.InDoubt, a.doubt
 	}
 	a.addDurations(&r)
-	a.try(a.ctx, r)
+	r = entered(r)
+	a.insist(a.ctx, r)
+	a.ended(r)
 }
 
 // recordDenial records a refusal, which stands without its record. One that is like others is counted with them; but
 // one that comes after an intent is what became of that call, and has a record of its own.
 func (a *attempt) recordDenial(d *Denial) {
 	if a.permit != nil {
-		a.try(a.ctx, a.denied(d))
+		r := entered(a.denied(d))
+		a.insist(a.ctx, r)
+		a.ended(r)
 		return
 	}
 	a.refusals.add(a.ctx, a.likeness(d), func() audit.Record { return a.denied(d) })
+	if len(a.follow) > 0 {
+		a.ended(entered(a.denied(d)))
+	}
+}
+
+// ended tells those that follow calls that this one is at its end.
+func (a *attempt) ended(r audit.Record) {
+	for _, f := range a.follow {
+		audit.End(a.ctx, f, r)
+	}
 }
 
 func (a *attempt) denied(d *Denial) audit.Record {
 	r := a.record(audit.Denied)
-	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, short(d.Error()), whyNot(a.decision), strings.Join(a.flags, ", ")
+	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, short(d.Error()), whyNot(a.objector, a.decision), strings.Join(a.flags, ", ")
+	r.Error = a.errorOf(a.landing)
 	a.addDurations(&r)
 	return r
 }
 
 func (a *attempt) addDurations(r *audit.Record) {
 	r.Duration, r.LedgerDuration, r.VendorDuration = time.Since(a.start), a.ledgerFor, a.vendorFor
+	r.OwnDuration = r.Duration - r.LedgerDuration - r.VendorDuration
 }
 
 // try writes a record that comes too late to refuse its call: up to three times, then it is lost, which is logged.
-func (b *Brake) try(ctx context.Context, r audit.Record) {
-	r = entered(r)
+func (b *Brake) try(ctx context.Context, r audit.Record) { b.insist(ctx, entered(r)) }
+
+func (b *Brake) insist(ctx context.Context, r audit.Record) {
 	var err error
 	for range 3 {
 		if err = b.put(context.WithoutCancel(ctx), r); err == nil {
@@ -211,6 +245,37 @@ func (a *attempt) requestID(l flight.Landing) string {
 		}
 	}
 	return ""
+}
+
+// errorOf says what kept an answer from coming whole, if anything.
+func (a *attempt) errorOf(l flight.Landing) string {
+	err := cmp.Or(l.Err, l.Cut)
+	var dns *net.DNSError
+	var op *net.OpError
+	var certificate *tls.CertificateVerificationError
+	var alert tls.AlertError
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return ""
+	case a.cutOff() != nil:
+		return audit.ErrorRevoked
+	case a.ctx.Err() != nil:
+		return audit.ErrorCanceled
+	case errors.Is(err, errTooLarge):
+		return audit.ErrorTooLarge
+	case errors.As(err, &dns):
+		return audit.ErrorDNS
+	case errors.As(err, &certificate), errors.As(err, &alert), errors.As(err, new(tls.RecordHeaderError)):
+		return audit.ErrorTLS
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return audit.ErrorTimeout
+	case errors.As(err, &op) && op.Op == "dial":
+		return audit.ErrorConnect
+	case l.Cut != nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return audit.ErrorIncomplete
+	}
+	return audit.ErrorOther
 }
 
 // clip cuts text that others wrote to what a record may hold of it: 200 bytes of printable characters. It is a copy:
@@ -242,10 +307,11 @@ func short(s string) string {
 // makes up as many as it likes.
 const mostReasons = 32
 
-// whyNot are the objections of a decision for the record, the first of them where they are many.
-func whyNot(d policy.Decision) (list []audit.Why) {
+// whyNot are the objections of a decision for the record, the first of them where they are many. of is the narrowed key
+// whose rules were asked.
+func whyNot(of string, d policy.Decision) (list []audit.Why) {
 	for _, why := range d.Reasons[:min(len(d.Reasons), mostReasons)] {
-		list = append(list, audit.Why{Code: why.Code, Rule: why.Rule, Param: clip(why.Param)})
+		list = append(list, audit.Why{Code: why.Code, Of: of, Rule: why.Rule, Param: clip(why.Param)})
 	}
 	return list
 }

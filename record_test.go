@@ -2,14 +2,22 @@ package keybrake_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 )
 
@@ -63,6 +71,12 @@ func TestTheOutcomeSaysWhatBecameOfACall(t *testing.T) {
 	}
 	if len(got.Budgets) != 1 || got.Budgets[0].Left != 100_000_000-1_800 || got.Budgets[0].Held != 0 {
 		t.Errorf("the budgets are %+v", got.Budgets)
+	}
+	if got.Policy != everything().Digest() || len(got.Rules) != 1 || got.Rules[0] != (audit.Rule{Rule: 2}) || got.Parents != nil || got.Error != "" {
+		t.Errorf("policy %s, rules %v, parents %v, error %q", got.Policy, got.Rules, got.Parents, got.Error)
+	}
+	if got.OwnDuration <= 0 || got.Duration != got.OwnDuration+got.LedgerDuration+got.VendorDuration {
+		t.Errorf("durations %v = %v + %v + %v", got.Duration, got.OwnDuration, got.LedgerDuration, got.VendorDuration)
 	}
 	if len(got.Recipients) != 2 || got.Recipients[0] == got.Recipients[1] || got.Idempotency == "" {
 		t.Errorf("recipients %v, idempotency %q", got.Recipients, got.Idempotency)
@@ -192,5 +206,117 @@ func (w *world) wantNothing(t *testing.T, key keybrake.Key) {
 	}
 	if n := len(w.fake.Executions()); n != 0 {
 		t.Errorf("the vendor executed %d calls", n)
+	}
+}
+
+// A narrowed key's records name its parents, the policies of all, and which rule of which of them spoke.
+func TestTheRecordSaysWhichKeysRulesSpoke(t *testing.T) {
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", everything())
+	mails := policy.Rule{Operation: "resend.emails.send", MaxPerCall: policy.USD("0.001")}
+	child, err := key.Narrow(keybrake.Narrowing{Allow: []policy.Rule{{Operation: "stripe.refunds.create"}, mails}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail := func(to string) *keybrake.Denial {
+		return denial(t, w.Transport(nil), request(t, "POST", emailsURL, child.Token(), "application/json", `{"from":"a@acme.com","to":[`+to+`],"subject":"s","text":"t"}`))
+	}
+	if d := mail(`"b@acme.com"`); d != nil {
+		t.Fatal(d)
+	}
+	if d := mail(`"b@acme.com","c@acme.com"`); d == nil {
+		t.Fatal("not refused")
+	}
+	all := w.sink.Records()
+	allowed, refused := all[len(all)-2], all[len(all)-1]
+	narrowed := everything()
+	narrowed.Allow, narrowed.Budgets = []policy.Rule{{Operation: "stripe.refunds.create"}, mails}, nil
+	for _, r := range []audit.Record{allowed, refused} {
+		if r.Key != child.ID || !slices.Equal(r.Parents, []string{key.ID}) || r.Policy != everything().Digest()+"."+narrowed.Digest() {
+			t.Errorf("%s: key %s, parents %v, policy %s", r.Kind, r.Key, r.Parents, r.Policy)
+		}
+	}
+	if want := []audit.Rule{{Rule: 2}, {Of: child.ID, Rule: 1}}; !slices.Equal(allowed.Rules, want) {
+		t.Errorf("rules %v, want %v", allowed.Rules, want)
+	}
+	if len(refused.Rules) != 0 || len(refused.Reasons) != 1 || refused.Reasons[0].Of != child.ID || refused.Reasons[0].Rule != 1 {
+		t.Errorf("rules %v, reasons %v", refused.Rules, refused.Reasons)
+	}
+	issued := all[0]
+	if issued.Kind != audit.Control || issued.Policy != everything().Digest() {
+		t.Errorf("the key was issued under %q", issued.Policy)
+	}
+}
+
+// The customer stands in a record as a digest that is the same for the same customer, wherever the call names it.
+func TestTheCustomerIsOnRecordAsADigest(t *testing.T) {
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", everything())
+	customer := func(method, url, body string) string {
+		t.Helper()
+		_ = denial(t, w.Transport(nil), request(t, method, url, key.Token(), formType, body))
+		all := w.sink.Records()
+		return all[len(all)-1].Customer
+	}
+	one := customer("POST", "https://api.stripe.com/v1/charges", "amount=100&currency=usd&customer=cus_1&source=tok_visa")
+	if one == "" || strings.Contains(one, "cus_1") {
+		t.Errorf("digest %q", one)
+	}
+	if again := customer("GET", "https://api.stripe.com/v1/customers/cus_1", ""); again != one {
+		t.Errorf("%q and %q are of one customer", one, again)
+	}
+	if other := customer("POST", "https://api.stripe.com/v1/charges", "amount=100&currency=usd&customer=cus_2&source=tok_visa"); other == one || other == "" {
+		t.Errorf("%q is of two customers", other)
+	}
+	if none := customer("GET", "https://api.stripe.com/v1/balance", ""); none != "" {
+		t.Errorf("%q is of no customer", none)
+	}
+}
+
+// What kept the vendor's answer from coming is on record as one of a few words.
+func TestTheRecordSaysWhyNoAnswerCame(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	defer end()
+	for _, c := range []struct {
+		want string
+		err  error
+		body io.Reader
+		ctx  context.Context
+	}{
+		{audit.ErrorCanceled, context.Canceled, nil, ended},
+		{audit.ErrorTimeout, context.DeadlineExceeded, nil, t.Context()},
+		{audit.ErrorTimeout, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, nil, t.Context()},
+		{audit.ErrorDNS, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, nil, t.Context()},
+		{audit.ErrorConnect, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, t.Context()},
+		{audit.ErrorTLS, &tls.CertificateVerificationError{Err: errors.New("unknown authority")}, nil, t.Context()},
+		{audit.ErrorTLS, tls.AlertError(40), nil, t.Context()},
+		{audit.ErrorIncomplete, io.ErrUnexpectedEOF, nil, t.Context()},
+		{audit.ErrorIncomplete, &net.OpError{Op: "read", Err: syscall.ECONNRESET}, nil, t.Context()},
+		{audit.ErrorIncomplete, nil, io.MultiReader(strings.NewReader(`{"id":`), iotest.ErrReader(io.ErrUnexpectedEOF)), t.Context()},
+		{audit.ErrorTooLarge, nil, strings.NewReader(strings.Repeat("x", 2000)), t.Context()},
+		{audit.ErrorOther, errors.New("something else"), nil, t.Context()},
+	} {
+		w := newWorld(t, func(cfg *keybrake.Config) {
+			cfg.MaxReply = 1000
+			cfg.Base = tripFunc(func(*http.Request) (*http.Response, error) {
+				if c.ctx == ended {
+					end()
+				}
+				if c.err != nil {
+					return nil, c.err
+				}
+				return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(c.body)}, nil
+			})
+		})
+		key := w.issue(t, "run_1", everything())
+		req := request(t, "POST", emailsURL, key.Token(), "application/json", `{"from":"a@acme.com","to":["b@acme.com"],"subject":"s","text":"t"}`)
+		resp, err := w.Transport(nil).RoundTrip(req.WithContext(c.ctx))
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		all := w.sink.Records()
+		if last := all[len(all)-1]; last.Kind != audit.Outcome || last.Outcome != "in_doubt" || last.Error != c.want {
+			t.Errorf("%v: %s %s, error %q, want %q", c.err, last.Kind, last.Outcome, last.Error, c.want)
+		}
 	}
 }

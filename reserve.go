@@ -205,7 +205,9 @@ func (a *attempt) probe() (*vendors.Reply, error) {
 	ctx, cancel := context.WithTimeout(a.ctx, a.cfg.CallTimeout)
 	defer cancel()
 	began := time.Now()
-	l := a.permit.Probe(ctx, lookingAt(row, p, a.call.Host, a.call.Header, a.credential))
+	out := lookingAt(row, p, a.call.Host, a.call.Header, a.credential)
+	out.Values = a.values()
+	l := a.permit.Probe(ctx, out)
 	l = clean(a.secret, l)
 	a.vendorFor += time.Since(began)
 	a.probed = a.probed || l.Err == nil || !l.Unsent

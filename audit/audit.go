@@ -74,8 +74,15 @@ type Record struct {
 	Run    string   `json:"run,omitempty"`
 	Labels []string `json:"labels,omitempty"`
 	Key    string   `json:"key,omitempty"` // the vault key's id, never its token; a narrowed key's is its parent's, a dot and a part of its own
-	Tool   string   `json:"tool,omitempty"`
-	Step   string   `json:"step,omitempty"`
+
+	Parents []string `json:"parents,omitempty"` // the ids of the keys that Key was narrowed from, the issued one first
+
+	// Policy is the digest of the policy that judges the key's calls, policy.Policy.Digest; for a narrowed key its parent's,
+	// a dot and that of what narrows it.
+	Policy string `json:"policy,omitempty"`
+
+	Tool string `json:"tool,omitempty"` // what the agent's program says of the call, in its context
+	Step string `json:"step,omitempty"`
 
 	Vendor     string `json:"vendor,omitempty"`
 	Credential string `json:"credential,omitempty"` // the reference of the real credential, never itself
@@ -89,31 +96,56 @@ type Record struct {
 	Reason  reason.Code `json:"reason,omitempty"`  // why refused, or why in doubt
 	Detail  string      `json:"detail,omitempty"`  // for people; made by the brake, never by the agent
 	Reasons []Why       `json:"reasons,omitempty"` // the first 32 objections of rules, and the budgets that objected
+	Rules   []Rule      `json:"rules,omitempty"`   // those that let the call through: the issued policy's, then one of each that narrows it
 
 	Reserved []cost.Line `json:"reserved,omitempty"`
 	Actual   []cost.Line `json:"actual,omitempty"`
-	Held     []cost.Line `json:"held,omitempty"` // what stays held after the call
+	Held     []cost.Line `json:"held,omitempty"`  // what stays held after the call
+	Rates    []cost.Rate `json:"rates,omitempty"` // by which the vendor's currencies were counted in the budgets'
 	Budgets  []Budget    `json:"budgets,omitempty"`
 	Flag     string      `json:"flag,omitempty"` // something a person should see: "over bound", "unexpected currency"
 
 	Status        int      `json:"status,omitempty"`         // the vendor's HTTP status, as it came
 	VendorRequest string   `json:"vendor_request,omitempty"` // the vendor's request id
+	Error         string   `json:"error,omitempty"`          // what kept the vendor's answer from coming whole, one of the Error constants
 	Objects       []string `json:"objects,omitempty"`        // the vendor's ids of what the call touched
+	Customer      string   `json:"customer,omitempty"`       // keyed digest of the vendor's id of the customer that the call is about
 	Recipients    []string `json:"recipients,omitempty"`     // keyed digests
-	Idempotency   string   `json:"idempotency,omitempty"`    // digest of the agent's key
+	Idempotency   string   `json:"idempotency,omitempty"`    // keyed digest of the agent's key
 	Attached      bool     `json:"attached,omitempty"`       // a retry of an earlier attempt: the same spend
 
 	Duration       time.Duration `json:"duration_ns,omitempty"` // the whole call
+	OwnDuration    time.Duration `json:"own_ns,omitempty"`      // what of it is the brake's: less the ledger's and the vendor's; the intent's sink is in it
 	LedgerDuration time.Duration `json:"ledger_ns,omitempty"`
-	VendorDuration time.Duration `json:"vendor_ns,omitempty"`
+	VendorDuration time.Duration `json:"vendor_ns,omitempty"` // of a look that the call needed, too
 
 	Chain *Link `json:"chain,omitempty"` // set by a [Chain]
+}
+
+// The values of [Record].Error.
+const (
+	ErrorCanceled   = "canceled"   // the caller's context ended
+	ErrorRevoked    = "revoked"    // a revoke cut the call off
+	ErrorTimeout    = "timeout"    // nothing came in time
+	ErrorDNS        = "dns"        // the vendor's name was not found
+	ErrorConnect    = "connect"    // no connection was made
+	ErrorTLS        = "tls"        // the vendor's certificate or handshake was refused
+	ErrorIncomplete = "incomplete" // the answer broke off
+	ErrorTooLarge   = "too_large"  // it is longer than Config.MaxReply
+	ErrorOther      = "other"
+)
+
+// A Rule is one that let a call through.
+type Rule struct {
+	Of   string `json:"of,omitempty"` // the narrowed key whose rule it is; empty: of the issued key's policy
+	Rule int    `json:"rule"`         // index into the policy's rules; -1 where the policy is only observed and none does
 }
 
 // A Why is one objection of one rule.
 type Why struct {
 	Code   reason.Code `json:"code"`
-	Rule   int         `json:"rule"` // index into the policy's rules; -1 when none names the operation, or a budget objects
+	Of     string      `json:"of,omitempty"` // the narrowed key whose rule it is; empty: of the issued key's policy
+	Rule   int         `json:"rule"`         // index into the policy's rules; -1 when none names the operation, or a budget objects
 	Param  string      `json:"param,omitempty"`
 	Budget string      `json:"budget,omitempty"` // the budget that would not have covered it, where the policy is only observed
 }

@@ -73,14 +73,14 @@ func TestJSONLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"v":1,"id":"rec_1","time":"2026-11-24T23:59:59.123456789Z","kind":"outcome","call":"call_1","reservation":"call_0","probe":true,"count":9999,"first":"2026-11-24T23:59:50.123456789Z","last":"2026-11-24T23:59:59.122456789Z",` +
-		`"tenant":"acme","agent":"refund-bot","run":"run_42","labels":["nightly","eu"],"key":"key_1","tool":"refund_customer","step":"3",` +
+		`"tenant":"acme","agent":"refund-bot","run":"run_42","labels":["nightly","eu"],"key":"key_1.ab","parents":["key_1"],"policy":"aa.bb","tool":"refund_customer","step":"3",` +
 		`"vendor":"stripe","credential":"stripe_live","operation":"stripe.refunds.create","class":"outflow","verdict":"deny","outcome":"in_doubt","reason":"in_doubt",` +
-		`"detail":"the reply did not arrive","reasons":[{"code":"param_denied","rule":2,"param":"reason","budget":"team:support"},{"code":"max_per_call","rule":-1,"param":"amount"}],` +
-		`"reserved":[{"meter":"outflow","currency":"USD","amount":20000000},{"meter":"calls","amount":1}],"actual":[{"meter":"fee","currency":"USD","amount":8300}],` +
-		`"held":[{"meter":"outflow","currency":"USD","amount":9007199254740991}],"budgets":[{"name":"team:support","shared":true,"of":"key_1","meter":"spend","currency":"USD",` +
+		`"detail":"the reply did not arrive","reasons":[{"code":"param_denied","of":"key_1.ab","rule":2,"param":"reason","budget":"team:support"},{"code":"max_per_call","rule":-1,"param":"amount"}],` +
+		`"rules":[{"of":"key_1.ab","rule":3},{"rule":-1}],"reserved":[{"meter":"outflow","currency":"USD","amount":20000000},{"meter":"calls","amount":1}],"actual":[{"meter":"fee","currency":"USD","amount":8300}],` +
+		`"held":[{"meter":"outflow","currency":"USD","amount":9007199254740991}],"rates":[{"from":"EUR","to":"USD","value":"1.0825"}],"budgets":[{"name":"team:support","shared":true,"of":"key_1","meter":"spend","currency":"USD",` +
 		`"limit":500000000,"spent":476500000,"held":20000000,"left":3500000,"reset":"2026-11-25T00:00:00.123456789Z"}],"flag":"over bound","status":502,` +
-		`"vendor_request":"req_1","objects":["re_1","ch_1"],"recipients":["hmac:1"],"idempotency":"sha256:1","attached":true,` +
-		`"duration_ns":1500000000,"ledger_ns":700000,"vendor_ns":1000000000,"chain":{"writer":"w1","n":7,"lost":1,"prev":"aa","hash":"bb","sign":"cc"}}` + "\n"
+		`"vendor_request":"req_1","error":"timeout","objects":["re_1","ch_1"],"customer":"hmac:2","recipients":["hmac:1"],"idempotency":"sha256:1","attached":true,` +
+		`"duration_ns":1500000000,"own_ns":300000,"ledger_ns":700000,"vendor_ns":1000000000,"chain":{"writer":"w1","n":7,"lost":1,"prev":"aa","hash":"bb","sign":"cc"}}` + "\n"
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}

@@ -73,6 +73,8 @@ func (r Record) attrs() []slog.Attr {
 	a.text("run", r.Run)
 	a.text("labels", r.Labels...)
 	a.text("key", r.Key)
+	a.text("parents", r.Parents...)
+	a.text("policy", r.Policy)
 	a.text("tool", r.Tool)
 	a.text("step", r.Step)
 	a.text("vendor", r.Vendor)
@@ -84,18 +86,23 @@ func (r Record) attrs() []slog.Attr {
 	a.text("reason", string(r.Reason))
 	a.text("detail", r.Detail)
 	a.text("reasons", each(r.Reasons, Why.String)...)
+	a.text("rules", each(r.Rules, Rule.String)...)
 	a.text("reserved", each(r.Reserved, lineText)...)
 	a.text("actual", each(r.Actual, lineText)...)
 	a.text("held", each(r.Held, lineText)...)
+	a.text("rates", each(r.Rates, rateText)...)
 	a.text("budgets", each(r.Budgets, Budget.String)...)
 	a.text("flag", r.Flag)
 	a.number("status", int64(r.Status))
 	a.text("vendor_request", r.VendorRequest)
+	a.text("error", r.Error)
 	a.text("objects", r.Objects...)
+	a.text("customer", r.Customer)
 	a.text("recipients", r.Recipients...)
 	a.text("idempotency", r.Idempotency)
 	a.truth("attached", r.Attached)
 	a.number("duration_ns", int64(r.Duration))
+	a.number("own_ns", int64(r.OwnDuration))
 	a.number("ledger_ns", int64(r.LedgerDuration))
 	a.number("vendor_ns", int64(r.VendorDuration))
 	if l := r.Chain; l != nil {
@@ -145,6 +152,16 @@ func lineText(l cost.Line) string {
 	return l.String()
 }
 
+func rateText(r cost.Rate) string { return fmt.Sprintf("%s = %s %s", r.From, r.Value, r.To) }
+
+// String is the rule for people: "rule 2 of key_1.ab".
+func (r Rule) String() string {
+	if r.Of == "" {
+		return fmt.Sprintf("rule %d", r.Rule)
+	}
+	return fmt.Sprintf("rule %d of %s", r.Rule, r.Of)
+}
+
 // String is the objection for people: "param_denied reason (rule 0)".
 func (w Why) String() string {
 	s := string(w.Code)
@@ -154,8 +171,11 @@ func (w Why) String() string {
 	if w.Budget != "" {
 		s += " of " + w.Budget
 	}
-	if w.Rule >= 0 {
-		s += fmt.Sprintf(" (rule %d)", w.Rule)
+	switch {
+	case w.Rule >= 0:
+		s += fmt.Sprintf(" (%s)", Rule{w.Of, w.Rule})
+	case w.Of != "":
+		s += " (" + w.Of + ")"
 	}
 	return s
 }

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -67,6 +69,16 @@ func (p Policy) JSON() ([]byte, error) {
 	e.SetIndent("", "  ")
 	err := e.Encode(p)
 	return b.Bytes(), err
+}
+
+// Digest names p in records: the first 16 bytes of the SHA-256 of its JSON, in hex. Of a policy that is not valid it is empty.
+func (p Policy) Digest() string {
+	text, err := p.JSON()
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 // YAML writes p as [ParseYAML] reads it, with every value in quotes. A policy that is not valid is an error.

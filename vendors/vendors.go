@@ -64,6 +64,9 @@ type Vendor struct {
 	// error type after exactly one round trip. c is nil when the request could not be read that far.
 	Refuse func(c *Call, r Refusal) Response
 
+	// Customer returns the vendor's id of the customer that a call is about, or "". nil: the vendor has no such thing.
+	Customer func(*Call) string
+
 	// Usage says what the vendor itself counted on a day, for the report of drift. nil: it does not tell.
 	Usage func(d *Day) (Usage, error)
 

@@ -193,13 +193,15 @@ func ownCopy(newSink New) error {
 
 // spoil overwrites what a copy of the struct shares with r.
 func spoil(r audit.Record) {
-	for _, list := range [][]string{r.Labels, r.Objects, r.Recipients} {
+	for _, list := range [][]string{r.Labels, r.Parents, r.Objects, r.Recipients} {
 		list[0] = "spoiled"
 	}
 	for _, list := range [][]cost.Line{r.Reserved, r.Actual, r.Held} {
 		list[0].Amount = 666
 	}
 	r.Reasons[0].Param = "spoiled"
+	r.Rules[0].Rule = 666
+	r.Rates[0].Value = "666"
 	r.Budgets[0].Name = "spoiled"
 }
 
@@ -262,18 +264,20 @@ func Full() audit.Record {
 	return audit.Record{
 		Version: 1, ID: "rec_1", Time: when, Kind: audit.Outcome, CallID: "call_1", Reservation: "call_0", Probe: true,
 		Count: 9_999, First: when.Add(-9 * time.Second), Last: when.Add(-time.Millisecond),
-		Tenant: "acme", Agent: "refund-bot", Run: "run_42", Labels: []string{"nightly", "eu"}, Key: "key_1", Tool: "refund_customer", Step: "3",
+		Tenant: "acme", Agent: "refund-bot", Run: "run_42", Labels: []string{"nightly", "eu"}, Key: "key_1.ab", Parents: []string{"key_1"}, Policy: "aa.bb", Tool: "refund_customer", Step: "3",
 		Vendor: "stripe", Credential: "stripe_live", Operation: "stripe.refunds.create", Class: "outflow",
 		Verdict: audit.Deny, Outcome: "in_doubt", Reason: reason.InDoubt, Detail: "the reply did not arrive",
-		Reasons:  []audit.Why{{Code: reason.ParamDenied, Rule: 2, Param: "reason", Budget: "team:support"}, {Code: reason.MaxPerCall, Rule: -1, Param: "amount"}},
+		Reasons:  []audit.Why{{Code: reason.ParamDenied, Of: "key_1.ab", Rule: 2, Param: "reason", Budget: "team:support"}, {Code: reason.MaxPerCall, Rule: -1, Param: "amount"}},
+		Rules:    []audit.Rule{{Of: "key_1.ab", Rule: 3}, {Rule: -1}},
 		Reserved: []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: 20_000_000}, {Meter: cost.Calls, Amount: 1}},
 		Actual:   []cost.Line{{Meter: cost.Fee, Currency: "USD", Amount: 8_300}},
 		Held:     []cost.Line{{Meter: cost.Outflow, Currency: "USD", Amount: cost.Max}},
+		Rates:    []cost.Rate{{From: "EUR", To: "USD", Value: "1.0825"}},
 		Budgets: []audit.Budget{{Name: "team:support", Shared: true, Of: "key_1", Meter: cost.Spend, Currency: "USD", Limit: 500_000_000,
 			Spent: 476_500_000, Held: 20_000_000, Left: 3_500_000, Reset: when.Add(time.Second)}},
-		Flag: "over bound", Status: 502, VendorRequest: "req_1", Objects: []string{"re_1", "ch_1"}, Recipients: []string{"hmac:1"},
+		Flag: "over bound", Status: 502, VendorRequest: "req_1", Error: audit.ErrorTimeout, Objects: []string{"re_1", "ch_1"}, Customer: "hmac:2", Recipients: []string{"hmac:1"},
 		Idempotency: "sha256:1", Attached: true,
-		Duration: 1500 * time.Millisecond, LedgerDuration: 700 * time.Microsecond, VendorDuration: 1 * time.Second,
+		Duration: 1500 * time.Millisecond, OwnDuration: 300 * time.Microsecond, LedgerDuration: 700 * time.Microsecond, VendorDuration: 1 * time.Second,
 		Chain: &audit.Link{Writer: "w1", N: 7, Lost: 1, Prev: "aa", Hash: "bb", Sign: "cc"},
 	}
 }

@@ -49,10 +49,13 @@ func (t *Recorder) Records() []audit.Record {
 
 func clone(r audit.Record) audit.Record {
 	r.Labels = slices.Clone(r.Labels)
+	r.Parents = slices.Clone(r.Parents)
 	r.Reasons = slices.Clone(r.Reasons)
+	r.Rules = slices.Clone(r.Rules)
 	r.Reserved = slices.Clone(r.Reserved)
 	r.Actual = slices.Clone(r.Actual)
 	r.Held = slices.Clone(r.Held)
+	r.Rates = slices.Clone(r.Rates)
 	r.Budgets = slices.Clone(r.Budgets)
 	if r.Chain != nil {
 		link := *r.Chain

@@ -119,6 +119,10 @@ type Outgoing struct {
 	// Credential returns the headers that carry the real credential, in canonical form. They take the place of those in
 	// Header. It is called once, when the request is built.
 	Credential func() http.Header
+
+	// Values is the context whose values the base transport sees: what the program's owner adds for it, such as a trace's
+	// span. nil: none. The caller's own are never shown.
+	Values context.Context
 }
 
 // A Landing is what came back.
@@ -196,7 +200,7 @@ func (p *permit) send(ctx context.Context, out Outgoing) Landing {
 		GetConn: func(string) { asked.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { touched.Store(true) },
 	}
-	req := out.request(httptrace.WithClientTrace(quiet{ctx}, trace))
+	req := out.request(httptrace.WithClientTrace(quiet{ctx, out.Values}, trace))
 	resp, err := roundTrip(p.gate.base, req)
 	if err != nil {
 		// Fails closed: a base that is not net/http's own does not tell when it sends, nor does a protocol registered
@@ -304,10 +308,16 @@ func contain(err *error) {
 }
 
 // quiet passes a context's end on and hides its values: a caller's httptrace would otherwise be shown the
-// headers of the outgoing request, the real credential among them.
-type quiet struct{ ctx context.Context }
+// headers of the outgoing request, the real credential among them. Those of values take their place.
+type quiet struct{ ctx, values context.Context }
 
 func (q quiet) Deadline() (time.Time, bool) { return q.ctx.Deadline() }
 func (q quiet) Done() <-chan struct{}       { return q.ctx.Done() }
 func (q quiet) Err() error                  { return q.ctx.Err() }
-func (q quiet) Value(any) any               { return nil }
+
+func (q quiet) Value(key any) any {
+	if q.values == nil {
+		return nil
+	}
+	return q.values.Value(key)
+}

@@ -50,6 +50,7 @@ package kbstripe
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keybrake/keybrake-go/vendors"
@@ -96,9 +97,21 @@ func New(o *Options) vendors.Vendor {
 		Place:           place,
 		Refuse:          refuse,
 		Resends:         resends,
+		Customer:        customer,
 		Examine:         examine,
 		Usage:           usage,
 	}
+}
+
+// customer is the id that the call names, or that its path is under.
+func customer(c *vendors.Call) string {
+	if id, ok := c.Get("customer"); ok {
+		return id
+	}
+	if strings.HasPrefix(c.Operation.Path, "/v1/customers/{id:cus_}") {
+		return c.IDs["id"]
+	}
+	return ""
 }
 
 // redirectHeaders change whose money moves; Stripe-Context supersedes Stripe-Account.
