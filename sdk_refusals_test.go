@@ -542,10 +542,11 @@ func cutOff(method string, executes int) provocation {
 		s.before = func(b *keybrake.Brake) {
 			done := make(chan struct{})
 			s.t.Cleanup(func() { <-done })
+			want := len(s.fake.Executions()) + executes
 			go func() {
 				defer close(done)
 				there := func(r fakevendor.Received) bool { return r.Method == method }
-				for !slices.ContainsFunc(s.fake.Received(), there) && s.t.Context().Err() == nil {
+				for (!slices.ContainsFunc(s.fake.Received(), there) || len(s.fake.Executions()) < want) && s.t.Context().Err() == nil {
 					time.Sleep(time.Millisecond)
 				}
 				if _, err := b.Revoke(context.WithoutCancel(s.t.Context()), keybrake.ByRun(s.grant.Tenant, "run_1")); err != nil {
