@@ -30,7 +30,7 @@ func TestAnAdjustmentBooksWhatTheVendorSaysLater(t *testing.T) {
 		}
 	}
 	s.wantExactly(0, 0)
-	if r := last(w.sink.Records(), audit.Control); r.Reservation != call || r.Detail != "adjusted: the bank sent it back" || r.Operation != "stripe.refunds.create" {
+	if r := last(w.sink.Records(), audit.Control); r.Reservation != call || r.Outcome != audit.OutcomeAdjusted || r.Detail != "the bank sent it back" || r.Operation != "stripe.refunds.create" {
 		t.Errorf("on record is %+v", r)
 	}
 	h, err := w.ledger.Find(t.Context(), "acme", call)

@@ -11,7 +11,6 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
-	"github.com/keybrake/keybrake-go/vendors"
 )
 
 // books are a policy's budgets as the ledger keeps them. Those of a policy that is only observed are counted apart.
@@ -131,9 +130,9 @@ func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resol
 	if err := b.checkActual(h, r.actual); err != nil {
 		return fmt.Errorf("keybrake: resolve %s: %w", reservation, err)
 	}
-	record := recordOf(h, vendors.Executed, r.actual, "resolved by a person: "+r.verdict)
+	record := recordOf(h, audit.OutcomeExecuted, r.actual, "resolved by a person: "+r.verdict)
 	if r.verdict == NotExecuted().verdict {
-		record.Outcome = vendors.NotExecuted.String()
+		record.Outcome = audit.OutcomeNotExecuted
 	}
 	if r.why != "" {
 		record.Detail += ": " + clip(r.why)
@@ -148,10 +147,10 @@ func (b *Brake) Resolve(ctx context.Context, tenant, reservation string, r Resol
 }
 
 // recordOf says what is known of a reservation's cost now. It shares the call's id, so that readers of records find it.
-func recordOf(h ledger.Hold, o vendors.Outcome, actual []cost.Line, detail string) audit.Record {
+func recordOf(h ledger.Hold, outcome string, actual []cost.Line, detail string) audit.Record {
 	return audit.Record{
 		Tenant: h.Tenant, Key: h.Key, Operation: h.Operation, CallID: h.ID, Reservation: h.ID,
-		Outcome: o.String(), Actual: actual, Detail: detail,
+		Outcome: outcome, Actual: actual, Detail: detail,
 	}
 }
 
@@ -274,7 +273,7 @@ func (b *Brake) Adjust(ctx context.Context, tenant, reservation, id, why string,
 	// What is said again is on record already: a second record would look like a later word than those between the two.
 	said := slices.ContainsFunc(h.Adjustments, func(a ledger.Adjustment) bool { return a.ID == id })
 	if !said {
-		if err := b.recordControl(ctx, recordOf(h, vendors.Executed, actual, "adjusted: "+clip(why))); err != nil {
+		if err := b.recordControl(ctx, recordOf(h, audit.OutcomeAdjusted, actual, clip(why))); err != nil {
 			return ledger.Receipt{}, fmt.Errorf("keybrake: adjust %s: the audit sink did not take the record, so nothing is changed: %w", reservation, err)
 		}
 	}

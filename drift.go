@@ -214,13 +214,13 @@ func (s *spend) cost() (booked []cost.Line) {
 	settled := false
 	for _, rec := range s.said {
 		switch rec.Outcome {
-		case vendors.Executed.String(), vendors.Pending.String():
+		case audit.OutcomeExecuted, audit.OutcomeAdjusted, audit.OutcomePending:
 			if rec.Attached && settled {
 				continue // what the vendor remembers of a spend that the books have, perhaps with a later word on it
 			}
 			booked = rec.Actual
-			settled = rec.Outcome == vendors.Executed.String() && !slices.ContainsFunc(rec.Held, func(l cost.Line) bool { return l.Amount > 0 })
-		case vendors.NotExecuted.String():
+			settled = rec.Outcome != audit.OutcomePending && !slices.ContainsFunc(rec.Held, func(l cost.Line) bool { return l.Amount > 0 })
+		case audit.OutcomeNotExecuted:
 			if !rec.Attached { // the answer to a retry proves nothing about the first attempt
 				booked, settled = nil, false
 			}

@@ -46,7 +46,7 @@ func said(minutes int, kind audit.Kind, call, outcome string, actual int64) audi
 	if kind == audit.Intent || kind == audit.Outcome {
 		r.Reserved = append(lines(usd20), cost.Line{Meter: cost.Calls, Amount: 1})
 	}
-	if outcome == "executed" || outcome == "pending" {
+	if outcome == "executed" || outcome == "adjusted" || outcome == "pending" {
 		r.Actual = lines(actual)
 	}
 	return r
@@ -119,7 +119,7 @@ func TestDriftCountsEachReservationOnceAtItsLatestCost(t *testing.T) {
 		"found to be executed":             {[]audit.Record{intent, doubt, said(99, audit.Reconciled, "r1", "executed", 3)}, 3},
 		"resolved by a person":             {[]audit.Record{intent, doubt, control(99, "executed", 4)}, 4},
 		"resolved as not executed":         {[]audit.Record{intent, said(2, audit.Outcome, "r1", "pending", 9), control(99, "not_executed", 0)}, 0},
-		"adjusted after it was trued up":   {[]audit.Record{intent, done, said(50, audit.Reconciled, "r1", "executed", 5), control(99, "executed", 6)}, 6},
+		"adjusted after it was trued up":   {[]audit.Record{intent, done, said(50, audit.Reconciled, "r1", "executed", 5), control(99, "adjusted", 6)}, 6},
 		"a retry is the same spend":        {[]audit.Record{intent, done, retry(4, "executed", usd20)}, usd20},
 		"a retry after the adjustment":     {[]audit.Record{intent, done, control(3, "executed", 6), retry(4, "executed", usd20)}, 6},
 		"a retry that found the end":       {[]audit.Record{intent, doubt, retry(4, "executed", 8)}, 8},

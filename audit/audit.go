@@ -90,8 +90,8 @@ type Record struct {
 	Class      string `json:"class,omitempty"`
 
 	Verdict Verdict `json:"verdict,omitempty"`
-	// Outcome is executed, not_executed, pending or in_doubt; empty on an intent, on a denial, and on a control record that
-	// is not about a reservation.
+	// Outcome is one of the Outcome constants; empty on an intent, on a denial, and on a control record that is not about a
+	// reservation.
 	Outcome string      `json:"outcome,omitempty"`
 	Reason  reason.Code `json:"reason,omitempty"`  // why refused, or why in doubt
 	Detail  string      `json:"detail,omitempty"`  // for people; made by the brake, never by the agent
@@ -121,6 +121,16 @@ type Record struct {
 
 	Chain *Link `json:"chain,omitempty"` // set by a [Chain]
 }
+
+// The values of [Record].Outcome. What a call has cost is what the latest of its records says that tells what became of it:
+// one in doubt says nothing that changes an earlier one, and the answer to a retry changes nothing that is final.
+const (
+	OutcomeExecuted    = "executed"
+	OutcomeNotExecuted = "not_executed" // for certain
+	OutcomePending     = "pending"      // executed or accepted, and not final
+	OutcomeInDoubt     = "in_doubt"     // its reservation stays held
+	OutcomeAdjusted    = "adjusted"     // it was final, and Actual is what it has cost after all
+)
 
 // The values of [Record].Error.
 const (

@@ -51,7 +51,7 @@ func (s logged) Check(ctx context.Context) error {
 }
 
 func (r Record) level() slog.Level {
-	if r.Kind == Denied || r.Verdict == Deny || r.Outcome == "in_doubt" || r.Flag != "" {
+	if r.Kind == Denied || r.Verdict == Deny || r.Outcome == OutcomeInDoubt || r.Flag != "" {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
