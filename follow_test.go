@@ -83,15 +83,15 @@ func TestAFollowerSeesEachCallBeginAndEnd(t *testing.T) {
 		WroteHeaderField: func(_ string, values []string) { shown += strings.Join(values, " ") },
 		Got1xxResponse:   func(int, textproto.MIMEHeader) error { shown += "1xx"; return nil },
 	})
-	send := func(form string) *keybrake.Denial {
-		return denial(t, w.Transport(nil), request(t, "POST", refundsURL, key.Token(), formType, form).WithContext(spying))
+	send := func(url, form string) *keybrake.Denial {
+		return denial(t, w.Transport(nil), request(t, "POST", url, key.Token(), formType, form).WithContext(spying))
 	}
-	if d := send("charge=ch_1&amount=2000"); d != nil { // a look and a call
+	if d := send(refundsURL, "charge=ch_1&amount=2000"); d != nil { // a look and a call
 		t.Fatal(d)
 	}
 	for range 3 { // of which two are counted and have no record of their own yet
-		if d := send("charge=ch_1&amount=400000"); d == nil || d.Reason != reason.BudgetExceeded {
-			t.Fatalf("the refund is not refused: %v", d)
+		if d := send("https://api.stripe.com/v1/charges", "amount=400000&currency=usd&source=tok_visa"); d == nil || d.Reason != reason.BudgetExceeded {
+			t.Fatalf("the charge is not refused: %v", d)
 		}
 	}
 	if f.begun != 4 || len(f.ended) != 4 {
