@@ -2,9 +2,13 @@ package audit_test
 
 import (
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/keybrake/keybrake-go/audit"
 )
 
 // What docs/audit.md shows is what the examples compile and run, line by line.
@@ -35,4 +39,44 @@ func bare(text string) string {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
 	return strings.Join(lines, "\n")
+}
+
+// The page of the record names every field of its schema, and none that is not there.
+func TestThePageNamesEveryFieldOfTheRecord(t *testing.T) {
+	page, err := os.ReadFile("../docs/record.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for line := range strings.Lines(string(page)) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		for name := range strings.SplitSeq(cell, ", ") {
+			named[strings.Trim(name, "`")] = true
+		}
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[audit.Record]()) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if !named[name] {
+			t.Errorf("the page does not say what %s is", name)
+		}
+		delete(named, name)
+		inner := field.Type
+		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		if inner.Kind() != reflect.Struct || inner == reflect.TypeFor[time.Time]() {
+			continue
+		}
+		for _, part := range reflect.VisibleFields(inner) {
+			if name, _, _ := strings.Cut(part.Tag.Get("json"), ","); !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("the page does not say what %s of %s is", name, field.Name)
+			}
+		}
+	}
+	for name := range named {
+		t.Errorf("the page says what %s is, and no record has it", name)
+	}
 }
