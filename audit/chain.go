@@ -35,13 +35,13 @@ type Link struct {
 // A writer is one such sink: make one per process. A record that next does not take uses up its number, and the next one
 // says so.
 func Chain(next Sink, key ed25519.PrivateKey) Sink {
-	return &chain{next: guarded(next), key: func() ed25519.PrivateKey { return key }, turn: make(chan struct{}, 1), writer: "w" + strings.ToLower(rand.Text())}
+	return &chain{next: guarded(next), key: func() ed25519.PrivateKey { return key }, turn: newTurn(), writer: "w" + strings.ToLower(rand.Text())}
 }
 
 type chain struct {
 	next   *guard
 	key    func() ed25519.PrivateKey // a func prints as an address, never as the key
-	turn   chan struct{}             // a mutex that a waiter can give up on; of what follows
+	turn   turn                      // of what follows
 	writer string
 	n      int64
 	lost   int64

@@ -41,7 +41,7 @@ type FileOptions struct {
 type FileSink struct {
 	path string
 	o    FileOptions
-	turn chan struct{} // a mutex that a waiter can give up on; of what follows
+	turn turn // of what follows
 
 	file   *os.File // nil until the first write
 	lines  *lines
@@ -57,7 +57,7 @@ type FileSink struct {
 // File returns a sink that writes to the file of that path, which is opened, and made if there is none, at the first
 // write or by Check.
 func File(path string, o *FileOptions) *FileSink {
-	return &FileSink{path: path, o: *cmp.Or(o, &FileOptions{}), turn: make(chan struct{}, 1)}
+	return &FileSink{path: path, o: *cmp.Or(o, &FileOptions{}), turn: newTurn()}
 }
 
 // Check opens the file.
@@ -65,7 +65,7 @@ func (s *FileSink) Check(ctx context.Context) error {
 	if s.path == "" || s.o.MaxBytes < 0 || s.o.Keep < 0 {
 		return errors.New("audit: File needs a path, and MaxBytes and Keep that are not negative")
 	}
-	return s.inTurn(ctx, s.ready)
+	return s.turn.do(ctx, s.ready)
 }
 
 // Write appends r. After an error the record may be in the file, or a part of it; the next begins on a line of its own.
@@ -76,7 +76,7 @@ func (s *FileSink) Write(ctx context.Context, r Record) error {
 	}
 	var written *os.File
 	var n int64
-	err = s.inTurn(ctx, func() error {
+	err = s.turn.do(ctx, func() error {
 		if err := s.ready(); err != nil {
 			return err
 		}
@@ -118,20 +118,10 @@ func (s *FileSink) sync(file *os.File, n int64) error {
 
 // Close syncs and closes the file. Later writes fail.
 func (s *FileSink) Close() error {
-	return s.inTurn(context.Background(), func() error {
+	return s.turn.do(context.Background(), func() error {
 		s.closed = true
 		return s.leave()
 	})
-}
-
-func (s *FileSink) inTurn(ctx context.Context, do func() error) error {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-		return do()
-	case <-ctx.Done():
-		return late(ctx)
-	}
 }
 
 var errFileClosed = errors.New("audit: the file is closed")
