@@ -63,6 +63,18 @@ func (l *lines) Check(context.Context) error {
 	return nil
 }
 
+// encodeAll are the lines of rs.
+func encodeAll(rs []Record) (lines [][]byte, err error) {
+	for _, r := range rs {
+		line, err := encode(r)
+		if err != nil {
+			return nil, fmt.Errorf("audit: encoding a record: %w", err)
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
 func encode(r Record) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -73,13 +85,14 @@ func encode(r Record) ([]byte, error) {
 	return append(escape(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), '\n'), nil
 }
 
-// escape writes what a terminal or an editor would act upon as \u escapes. In a line of JSON such characters
+// escape writes what a terminal or an editor would act upon as \u escapes, and the mark of what was no text, too, as the
+// encoder does: a record that was read is written as it stood. In a line of JSON such characters
 // stand inside strings only, so that every one may be replaced.
 func escape(line []byte) []byte {
 	out := make([]byte, 0, len(line)+1)
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)
-		if unicode.IsGraphic(r) {
+		if unicode.IsGraphic(r) && r != utf8.RuneError {
 			out = append(out, line[:n]...)
 		} else {
 			for _, unit := range utf16.Encode([]rune{r}) {
