@@ -182,15 +182,18 @@ func (s *FileSink) ready() error {
 		return fmt.Errorf("audit: %w", errors.Join(err, file.Close()))
 	}
 	s.file, s.size, s.lines = file, size, &lines{w: file, torn: torn}
-	return s.syncFolder()
+	if s.o.InsecureNoSync {
+		return nil
+	}
+	return syncFolder(s.path)
 }
 
 // syncFolder makes the name of a new file last. Not every system can sync a folder; then the file's own sync is all there is.
-func (s *FileSink) syncFolder() error {
-	if s.o.InsecureNoSync || runtime.GOOS == "windows" {
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
 		return nil
 	}
-	folder, err := os.Open(filepath.Dir(s.path))
+	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}

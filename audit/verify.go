@@ -55,7 +55,7 @@ func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error
 	if o == nil {
 		o = &VerifyOptions{}
 	}
-	v := verifier{VerifyOptions: o, heads: map[string]Head{}}
+	v := verifier{VerifyOptions: o, heads: map[string]Head{}, last: map[string][]string{}}
 	for w, h := range o.From {
 		v.heads[w] = h
 	}
@@ -79,8 +79,12 @@ func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error
 type verifier struct {
 	*VerifyOptions
 	heads map[string]Head
+	last  map[string][]string // by writer: the hashes of its last records, each at its number modulo remembered
 	read  int64
 }
+
+// remembered is how many records of a writer are known again: some batches.
+const remembered = 4 * mostInBatch
 
 func (v *verifier) found() Verified { return Verified{v.read, v.heads} }
 
@@ -100,7 +104,7 @@ func (v *verifier) look(r Record) *Tampered {
 		return bad(l.N, "changed: its content is not what its hash is of")
 	case len(v.Keys) > 0 && !v.signed(l):
 		return bad(l.N, "changed or inserted: none of the keys has signed it")
-	case l.N == head.N && l.Hash == head.Hash:
+	case l.N == head.N && l.Hash == head.Hash, v.knows(l):
 		return nil // the same once more
 	case l.N <= head.N:
 		return bad(l.N, "put elsewhere or inserted: number %d comes before it", head.N)
@@ -113,7 +117,24 @@ func (v *verifier) look(r Record) *Tampered {
 		return bad(l.N, "changed: its hash was another when it was kept")
 	}
 	v.heads[l.Writer] = Head{l.N, l.Hash}
+	v.remember(l)
 	return nil
+}
+
+func (v *verifier) remember(l *Link) {
+	last := v.last[l.Writer]
+	if at := int(l.N % remembered); at < len(last) {
+		last[at] = l.Hash
+	} else {
+		v.last[l.Writer] = append(append(last, make([]string, at-len(last))...), l.Hash)
+	}
+}
+
+// knows says whether the writer's record of that number was this one. The hash is of the number, too.
+func (v *verifier) knows(l *Link) bool {
+	last := v.last[l.Writer]
+	at := int(l.N % remembered)
+	return l.N > 0 && at < len(last) && last[at] == l.Hash
 }
 
 func (v *verifier) signed(l *Link) bool {
