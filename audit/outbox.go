@@ -45,7 +45,8 @@ type OutboxSink struct {
 	running bool // what waits is handed on in the background
 
 	waiting  atomic.Int64
-	delivery turn // held by the one delivery that is under way
+	delivery turn // held by the one delivery that is under way; of what follows
+	most     int  // how many records it may try at once: fewer after each failure, lest they be too many for the time
 
 	ctx    context.Context // of what runs in the background
 	cancel context.CancelFunc
@@ -55,7 +56,7 @@ type OutboxSink struct {
 // Outbox returns a sink that writes to next and keeps in the file of that path what next does not take. The file is opened,
 // and made if there is none, by Check or at the first write; what an earlier process has left in it is handed on from then.
 func Outbox(next Sink, path string, o *OutboxOptions) *OutboxSink {
-	s := &OutboxSink{next: guarded(next), path: path, o: *cmp.Or(o, &OutboxOptions{}), batches: batches(next), turn: newTurn(), delivery: newTurn()}
+	s := &OutboxSink{next: guarded(next), path: path, o: *cmp.Or(o, &OutboxOptions{}), batches: batches(next), turn: newTurn(), delivery: newTurn(), most: mostInBatch}
 	s.o.Records = cmp.Or(s.o.Records, 1<<16)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -163,7 +164,7 @@ func (s *OutboxSink) some(ctx context.Context) (left bool, err error) {
 		var rs []Record
 		err := s.turn.do(ctx, func() (err error) {
 			if err = s.ready(); err == nil {
-				rs, err = s.file.oldest(mostInBatch)
+				rs, err = s.file.oldest(s.most)
 			}
 			return err
 		})
@@ -171,6 +172,10 @@ func (s *OutboxSink) some(ctx context.Context) (left bool, err error) {
 			return err
 		}
 		n, err := s.hand(ctx, rs)
+		s.most = min(2*s.most, mostInBatch)
+		if err != nil {
+			s.most = max(len(rs)/2, 1)
+		}
 		// Whatever ctx says now: next has them.
 		_ = s.turn.do(context.Background(), func() error {
 			left = s.taken(n)

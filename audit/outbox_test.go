@@ -261,59 +261,56 @@ func (l *lossyBatches) WriteBatch(ctx context.Context, rs []audit.Record) error 
 // The links of a chain reach lines in their order, whatever fails: nothing that was taken is missing, and nothing looks
 // tampered with.
 func TestAChainBeforeAnOutboxIsWhole(t *testing.T) {
-	for seed := range uint64(12) {
-		var text bytes.Buffer
-		next := &lossyBatches{lossy{to: audit.JSON(&text), rnd: rand.New(rand.NewPCG(seed, 7))}}
-		box := newOutbox(t, map[bool]audit.Sink{true: next, false: &next.lossy}[seed%2 == 0], outboxPath(t), nil)
-		s := audit.Chain(box, writer(1))
-		var mu sync.Mutex
-		taken := map[string]bool{}
-		var wg sync.WaitGroup
-		for w := range 6 {
-			wg.Go(func() {
-				for i := range 30 {
-					kind := map[bool]audit.Kind{true: audit.Intent, false: audit.Outcome}[i%2 == 0]
-					r := of(kind, fmt.Sprint(w, "-", i))
-					err := audit.Write(context.Background(), s, r)
-					if err != nil && kind != audit.Intent {
-						t.Errorf("seed %d: %s is refused: %v", seed, kind, err)
-					}
-					mu.Lock()
-					taken[r.ID] = err == nil
-					mu.Unlock()
-				}
-			})
-		}
-		wg.Wait()
-		next.mu.Lock()
-		next.rnd, next.down = rand.New(source(1)), 0 // it is well again
-		next.mu.Unlock()
-		for deadline := time.Now().Add(10 * time.Second); box.Waiting() > 0 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
-		if err := box.Close(); err != nil {
-			t.Fatal(err)
-		}
-		v, err := audit.Verify(audit.Read(bytes.NewReader(text.Bytes())), &audit.VerifyOptions{Keys: []ed25519.PublicKey{public(writer(1))}})
-		if err != nil {
-			t.Errorf("seed %d: %+v, %v", seed, v, err)
-		}
-		there := map[string]bool{}
-		for _, r := range readAll(t, &text) {
-			there[r.ID] = true
-		}
-		for id, ok := range taken {
-			if ok && !there[id] {
-				t.Errorf("seed %d: %s was taken and is lost", seed, id)
-			}
-		}
+	for seed := range uint64(6) {
+		synctest.Test(t, func(t *testing.T) { chainBeforeOutbox(t, seed) })
 	}
 }
 
-// source is a source of randomness that has none.
-type source uint64
-
-func (s source) Uint64() uint64 { return ^uint64(0) >> 1 }
+func chainBeforeOutbox(t *testing.T, seed uint64) {
+	var text bytes.Buffer
+	next := &lossyBatches{lossy{to: audit.JSON(&text), rnd: rand.New(rand.NewPCG(seed, 7))}}
+	box := newOutbox(t, map[bool]audit.Sink{true: next, false: &next.lossy}[seed%2 == 0], outboxPath(t), nil)
+	s := audit.Chain(box, writer(1))
+	var mu sync.Mutex
+	taken := map[string]bool{}
+	var wg sync.WaitGroup
+	for w := range 6 {
+		wg.Go(func() {
+			for i := range 30 {
+				kind := map[bool]audit.Kind{true: audit.Intent, false: audit.Outcome}[i%2 == 0]
+				r := of(kind, fmt.Sprint(w, "-", i))
+				err := audit.Write(context.Background(), s, r)
+				if err != nil && kind != audit.Intent {
+					t.Errorf("seed %d: %s is refused: %v", seed, kind, err)
+				}
+				mu.Lock()
+				taken[r.ID] = err == nil
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	time.Sleep(10 * time.Minute) // the sink stays as it is
+	if box.Waiting() > 0 {
+		t.Errorf("seed %d: %d wait", seed, box.Waiting())
+	}
+	if err := box.Close(); err != nil {
+		t.Error(err)
+	}
+	v, err := audit.Verify(audit.Read(bytes.NewReader(text.Bytes())), &audit.VerifyOptions{Keys: []ed25519.PublicKey{public(writer(1))}})
+	if err != nil {
+		t.Errorf("seed %d: %+v, %v", seed, v, err)
+	}
+	there := map[string]bool{}
+	for _, r := range readAll(t, &text) {
+		there[r.ID] = true
+	}
+	for id, ok := range taken {
+		if ok && !there[id] {
+			t.Errorf("seed %d: %s was taken and is lost", seed, id)
+		}
+	}
+}
 
 func TestAnOutboxFileIsOneProcesss(t *testing.T) {
 	path := outboxPath(t)
