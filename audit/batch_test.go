@@ -285,6 +285,59 @@ func TestBatchesStayWhole(t *testing.T) {
 	}
 }
 
+type span struct{}
+
+// A sink that takes no batches finds each record's own span in its context, and no other's, also where the record comes
+// with others or later.
+func TestARecordOfABatchKeepsItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var mu sync.Mutex
+		var got []string
+		tracer := sinkFunc(func(ctx context.Context, r audit.Record) error {
+			mu.Lock()
+			defer mu.Unlock()
+			of, _ := ctx.Value(span{}).(string)
+			got = append(got, r.ID+" of "+of)
+			return nil
+		})
+		to := &batcher{do: func(_ context.Context, batch int, rs []audit.Record) (int, error) {
+			switch batch {
+			case 0:
+				<-release
+			case 1:
+				return 0, io.ErrClosedPipe
+			}
+			return len(rs), nil
+		}}
+		box := newOutbox(t, audit.Tee(tracer, to), outboxPath(t), nil)
+		s := audit.Chain(box, nil)
+		var wg sync.WaitGroup
+		write := func(id string) {
+			wg.Go(func() {
+				if err := s.Write(context.WithValue(t.Context(), span{}, id), of(audit.Outcome, id)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		write("a")
+		write("b")
+		write("c")
+		close(release)
+		wg.Wait()
+		if err := s.Write(context.WithValue(t.Context(), span{}, "i"), of(audit.Intent, "i")); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if want := []string{"a of a", "b of b", "c of c", "b of ", "c of ", "i of i"}; !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+		_ = box.Close()
+	})
+}
+
 // A batch may fill more than one file, and no file gets longer than it may.
 func TestFileTakesBatches(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")

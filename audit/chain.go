@@ -45,7 +45,7 @@ type Link struct {
 // their links differ, or the chain has a gap.
 func Chain(next Sink, key ed25519.PrivateKey) Sink {
 	key = slices.Clone(key)
-	c := &chain{next: guarded(next), key: func() ed25519.PrivateKey { return key }, writer: "w" + strings.ToLower(rand.Text()), most: 1}
+	c := &chain{to: guarded(next), key: func() ed25519.PrivateKey { return key }, writer: "w" + strings.ToLower(rand.Text()), most: 1}
 	if batches(next) {
 		c.most = mostInBatch
 	}
@@ -56,7 +56,7 @@ func Chain(next Sink, key ed25519.PrivateKey) Sink {
 const mostInBatch = 256
 
 type chain struct {
-	next   *guard
+	to     *guard
 	key    func() ed25519.PrivateKey // a func prints as an address, never as the key
 	writer string
 	most   int // how many records next is given at once
@@ -74,23 +74,9 @@ type chain struct {
 
 // A pending is what one caller waits for: records that are all intents, or all not.
 type pending struct {
-	ctx     context.Context
-	records []Record
-	result  chan error
-}
-
-func (p *pending) intents() bool { return p.records[0].Kind == Intent }
-
-// parts are the stretches of rs that are intents alone or others alone.
-func parts(rs []Record) (parts [][]Record) {
-	for len(rs) > 0 {
-		n := 1
-		for n < len(rs) && (rs[n].Kind == Intent) == (rs[0].Kind == Intent) {
-			n++
-		}
-		parts, rs = append(parts, rs[:n]), rs[n:]
-	}
-	return parts
+	load
+	ctx    context.Context
+	result chan error
 }
 
 // Check fails where a link could not be signed, and where next does.
@@ -98,13 +84,15 @@ func (c *chain) Check(ctx context.Context) error {
 	if key := c.key(); len(key) != 0 && len(key) != ed25519.PrivateKeySize {
 		return fmt.Errorf("audit: a chain's key has %d bytes, not %d", len(key), ed25519.PrivateKeySize)
 	}
-	return c.next.Check(ctx)
+	return c.to.Check(ctx)
 }
 
-func (c *chain) Write(ctx context.Context, r Record) error { return c.put(ctx, []Record{r}) }
+func (c *chain) Write(ctx context.Context, r Record) error { return c.take(ctx, one(ctx, r)) }
 
-func (c *chain) WriteBatch(ctx context.Context, rs []Record) error {
-	for _, part := range parts(rs) {
+func (c *chain) WriteBatch(ctx context.Context, rs []Record) error { return c.take(ctx, many(ctx, rs)) }
+
+func (c *chain) take(ctx context.Context, l load) error {
+	for _, part := range l.parts() {
 		if err := c.put(ctx, part); err != nil {
 			return err
 		}
@@ -112,9 +100,9 @@ func (c *chain) WriteBatch(ctx context.Context, rs []Record) error {
 	return nil
 }
 
-// put waits until rs are written with others, or ctx ends.
-func (c *chain) put(ctx context.Context, rs []Record) error {
-	p := &pending{ctx, rs, make(chan error, 1)}
+// put waits until records are written with others, or ctx ends.
+func (c *chain) put(ctx context.Context, l load) error {
+	p := &pending{l, ctx, make(chan error, 1)}
 	c.join(p)
 	select {
 	case err := <-p.result:
@@ -149,14 +137,14 @@ func (c *chain) giveUp(p *pending) {
 
 // write writes what waits, batch by batch, until nothing does.
 func (c *chain) write() {
-	for batch := c.take(); len(batch) > 0; batch = c.take() {
+	for batch := c.next(); len(batch) > 0; batch = c.next() {
 		c.writeBatch(batch)
 	}
 }
 
-// take takes the next batch out of what waits: of the kind that it was not the turn of last, if there is any. Whose context
+// next takes the next batch out of what waits: of the kind that it was not the turn of last, if there is any. Whose context
 // has ended gives up, or has.
-func (c *chain) take() (batch []*pending) {
+func (c *chain) next() (batch []*pending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = slices.DeleteFunc(c.waiting, func(p *pending) bool { return p.ctx.Err() != nil })
@@ -179,7 +167,7 @@ func (c *chain) take() (batch []*pending) {
 func (c *chain) writeBatch(batch []*pending) {
 	ctx, done := together(batch)
 	defer done()
-	var records []Record
+	var all load
 	var told []*pending
 	head, lost := Head{c.n, c.prev}, c.lost
 	for _, p := range batch {
@@ -190,13 +178,13 @@ func (c *chain) writeBatch(batch []*pending) {
 		}
 		last := linked[len(linked)-1].Chain
 		head, lost = Head{last.N, last.Hash}, 0
-		records, told = append(records, linked...), append(told, p)
+		all, told = all.and(load{linked, p.of}), append(told, p)
 	}
-	if len(records) == 0 {
+	if len(told) == 0 {
 		return
 	}
-	c.n, c.lost = head.N, c.lost+int64(len(records))
-	err := c.next.WriteBatch(ctx, records)
+	c.n, c.lost = head.N, c.lost+int64(len(all.records))
+	err := c.to.take(ctx, all)
 	if err == nil {
 		c.lost, c.prev = 0, head.Hash
 	}
@@ -220,12 +208,12 @@ func (c *chain) linked(rs []Record, head Head, lost int64) ([]Record, error) {
 }
 
 // together is a context that ends when the last of those that wait for a batch has given up, and no earlier: nobody's
-// impatience fails another's record.
+// impatience fails another's record. It has the values of none of them.
 func together(batch []*pending) (context.Context, func()) {
 	if len(batch) == 1 {
 		return batch[0].ctx, func() {}
 	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(batch[0].ctx))
+	ctx, cancel := context.WithCancelCause(context.Background())
 	ctx, done := untilLast(ctx, batch)
 	var waiting atomic.Int64
 	waiting.Store(int64(len(batch)))

@@ -18,13 +18,13 @@ const underWay = 64
 //
 // A sink that hangs and ignores ctx keeps its goroutine. [Guard] bounds how many of them there can be.
 func Write(ctx context.Context, s Sink, r Record) error {
-	return contain(ctx, s, one(r), func() {})
+	return contain(ctx, s, one(ctx, r), func() {})
 }
 
 // WriteBatch hands rs to s as [Write] does one: in one batch where s is a [BatchSink], else one after the other up to the
 // first that it does not take.
 func WriteBatch(ctx context.Context, s Sink, rs []Record) error {
-	return contain(ctx, s, many(rs), func() {})
+	return contain(ctx, s, many(ctx, rs), func() {})
 }
 
 // Guard returns a sink that writes to s as [Write] does and lets at most 64 writes be under way at once: when a
@@ -44,11 +44,11 @@ type guard struct {
 	slots chan struct{}
 }
 
-func (g *guard) Write(ctx context.Context, r Record) error { return g.put(ctx, one(r)) }
+func (g *guard) Write(ctx context.Context, r Record) error { return g.take(ctx, one(ctx, r)) }
 
-func (g *guard) WriteBatch(ctx context.Context, rs []Record) error { return g.put(ctx, many(rs)) }
+func (g *guard) WriteBatch(ctx context.Context, rs []Record) error { return g.take(ctx, many(ctx, rs)) }
 
-func (g *guard) put(ctx context.Context, l load) error {
+func (g *guard) take(ctx context.Context, l load) error {
 	select {
 	case g.slots <- struct{}{}:
 		return contain(ctx, g.Sink, l, func() { <-g.slots })
@@ -57,7 +57,7 @@ func (g *guard) put(ctx context.Context, l load) error {
 	}
 }
 
-// try is put, but what finds no free slot is dropped at once.
+// try is take, but what finds no free slot is dropped at once.
 func (g *guard) try(ctx context.Context, l load) {
 	select {
 	case g.slots <- struct{}{}:
@@ -82,7 +82,7 @@ func (bestEffort) contains() {}
 func contain(ctx context.Context, s Sink, l load, done func()) error {
 	if _, ok := s.(contained); ok {
 		defer done()
-		return l(ctx, s)
+		return l.give(ctx, s)
 	}
 	if ctx.Err() != nil {
 		done()
@@ -116,7 +116,7 @@ func protect(ctx context.Context, s Sink, l load, result chan<- error) {
 		}
 		result <- err
 	}()
-	err = l(ctx, s)
+	err = l.give(ctx, s)
 }
 
 func late(ctx context.Context) error {

@@ -77,45 +77,50 @@ func (s *OutboxSink) Check(ctx context.Context) error {
 // is out, and that no call goes through.
 func (s *OutboxSink) Waiting() int { return int(s.waiting.Load()) }
 
-func (s *OutboxSink) Write(ctx context.Context, r Record) error { return s.put(ctx, []Record{r}) }
+func (s *OutboxSink) Write(ctx context.Context, r Record) error { return s.take(ctx, one(ctx, r)) }
 
 // WriteBatch takes rs as if they were written one after the other.
 func (s *OutboxSink) WriteBatch(ctx context.Context, rs []Record) error {
-	for _, part := range parts(rs) {
-		if err := s.put(ctx, part); err != nil {
+	return s.take(ctx, many(ctx, rs))
+}
+
+func (s *OutboxSink) take(ctx context.Context, l load) error {
+	for _, part := range l.parts() {
+		put := s.put
+		if part.intents() {
+			put = s.pass
+		}
+		if err := put(ctx, part); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// put takes records that are all intents, or all not.
-func (s *OutboxSink) put(ctx context.Context, rs []Record) error {
-	if rs[0].Kind == Intent {
-		return s.pass(ctx, rs)
-	}
+// put hands to next what may wait in the file, or keeps it there.
+func (s *OutboxSink) put(ctx context.Context, l load) error {
 	var behind bool
 	err := s.turn.do(ctx, func() (err error) {
 		if err = s.ready(); err == nil && s.file.waits() > 0 {
-			behind, err = true, s.keep(ctx, rs)
+			behind, err = true, s.keep(ctx, l.records)
 		}
 		return err
 	})
 	if err != nil || behind {
 		return err
 	}
-	n, failed := s.hand(ctx, rs)
+	n, failed := s.hand(ctx, l)
 	if failed == nil {
 		return nil
 	}
-	if err := s.turn.do(ctx, func() error { return s.keep(ctx, rs[n:]) }); err != nil {
+	if err := s.turn.do(ctx, func() error { return s.keep(ctx, l.records[n:]) }); err != nil {
 		return errors.Join(failed, err)
 	}
 	return nil
 }
 
 // pass hands intents to next, and what waits before them.
-func (s *OutboxSink) pass(ctx context.Context, rs []Record) error {
+func (s *OutboxSink) pass(ctx context.Context, l load) error {
 	ctx, cancel := half(ctx)
 	defer cancel()
 	for left := true; left; {
@@ -124,24 +129,21 @@ func (s *OutboxSink) pass(ctx context.Context, rs []Record) error {
 			return fmt.Errorf("audit: what waits for the sink comes first: %w", err)
 		}
 	}
-	return s.next.WriteBatch(ctx, rs)
+	return s.next.take(ctx, l)
 }
 
-// hand gives rs to next, at once if that takes batches, and says how many of the first it has taken for certain.
-func (s *OutboxSink) hand(ctx context.Context, rs []Record) (taken int, err error) {
+// hand gives a load to next, at once if that takes batches, and says how many of the first it has taken for certain.
+func (s *OutboxSink) hand(ctx context.Context, l load) (taken int, err error) {
 	ctx, cancel := half(ctx)
 	defer cancel()
+	size := 1
 	if s.batches {
-		if err := s.next.WriteBatch(ctx, rs); err != nil {
-			return 0, err
-		}
-		return len(rs), nil
+		size = len(l.records)
 	}
-	for _, r := range rs {
-		if err := s.next.Write(ctx, r); err != nil {
+	for ; taken < len(l.records); taken += size {
+		if err := s.next.take(ctx, l.from(taken).upTo(size)); err != nil {
 			return taken, err
 		}
-		taken++
 	}
 	return taken, nil
 }
@@ -171,7 +173,7 @@ func (s *OutboxSink) some(ctx context.Context) (left bool, err error) {
 		if err != nil || len(rs) == 0 {
 			return err
 		}
-		n, err := s.hand(ctx, rs)
+		n, err := s.hand(ctx, many(context.Background(), rs))
 		s.most = min(2*s.most, mostInBatch)
 		if err != nil {
 			s.most = max(len(rs)/2, 1)
