@@ -38,6 +38,7 @@ func Followers(s Sink) (list []Follower) {
 func (g *guard) writesTo() []Sink      { return []Sink{g.Sink} }
 func (b bestEffort) writesTo() []Sink  { return []Sink{b.to} }
 func (s *OutboxSink) writesTo() []Sink { return []Sink{s.next} }
+func (s *BufferSink) writesTo() []Sink { return []Sink{s.next} }
 func (c *chain) writesTo() []Sink      { return []Sink{c.to} }
 
 func (t tee) writesTo() (all []Sink) {

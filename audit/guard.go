@@ -57,6 +57,21 @@ func (g *guard) take(ctx context.Context, l load) error {
 	}
 }
 
+// hand is take, and says how many of the first records were taken for certain: one that does not take batches is given them
+// one by one.
+func (g *guard) hand(ctx context.Context, l load) (taken int, err error) {
+	size := 1
+	if batches(g) {
+		size = len(l.records)
+	}
+	for ; taken < len(l.records); taken += size {
+		if err := g.take(ctx, l.from(taken).upTo(size)); err != nil {
+			return taken, err
+		}
+	}
+	return taken, nil
+}
+
 // try is take, but what finds no free slot is dropped at once.
 func (g *guard) try(ctx context.Context, l load) {
 	select {

@@ -34,10 +34,9 @@ type OutboxOptions struct {
 // survives the process and the machine at any point: what was cut off in a line that was not acknowledged is dropped. A file
 // that is damaged otherwise is refused, and so are calls.
 type OutboxSink struct {
-	next    *guard
-	path    string
-	o       OutboxOptions
-	batches bool // next takes them
+	next *guard
+	path string
+	o    OutboxOptions
 
 	turn    turn // of what follows, up to the blank line
 	file    *outboxFile
@@ -48,15 +47,15 @@ type OutboxSink struct {
 	delivery turn // held by the one delivery that is under way; of what follows
 	most     int  // how many records it may try at once: fewer after each failure, lest they be too many for the time
 
-	ctx    context.Context // of what runs in the background
+	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	work   sync.WaitGroup
+	work   sync.WaitGroup // what runs in the background
 }
 
 // Outbox returns a sink that writes to next and keeps in the file of that path what next does not take. The file is opened,
 // and made if there is none, by Check or at the first write; what an earlier process has left in it is handed on from then.
 func Outbox(next Sink, path string, o *OutboxOptions) *OutboxSink {
-	s := &OutboxSink{next: guarded(next), path: path, o: *cmp.Or(o, &OutboxOptions{}), batches: batches(next), turn: newTurn(), delivery: newTurn(), most: mostInBatch}
+	s := &OutboxSink{next: guarded(next), path: path, o: *cmp.Or(o, &OutboxOptions{}), turn: newTurn(), delivery: newTurn(), most: mostInBatch}
 	s.o.Records = cmp.Or(s.o.Records, 1<<16)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -132,20 +131,11 @@ func (s *OutboxSink) pass(ctx context.Context, l load) error {
 	return s.next.take(ctx, l)
 }
 
-// hand gives a load to next, at once if that takes batches, and says how many of the first it has taken for certain.
+// hand gives a load to next, and says how many of the first it has taken for certain.
 func (s *OutboxSink) hand(ctx context.Context, l load) (taken int, err error) {
 	ctx, cancel := half(ctx)
 	defer cancel()
-	size := 1
-	if s.batches {
-		size = len(l.records)
-	}
-	for ; taken < len(l.records); taken += size {
-		if err := s.next.take(ctx, l.from(taken).upTo(size)); err != nil {
-			return taken, err
-		}
-	}
-	return taken, nil
+	return s.next.hand(ctx, l)
 }
 
 // longest is how long a sink may take for records that nobody waits for.
@@ -246,7 +236,7 @@ const (
 // deliver hands on what waits until nothing does.
 func (s *OutboxSink) deliver() {
 	for pause := firstPause; s.goesOn(); {
-		ctx, cancel := context.WithTimeout(s.ctx, 2*longest)
+		ctx, cancel := context.WithTimeout(context.Background(), longest) // Close waits for it, lest next has records twice
 		_, err := s.some(ctx)
 		cancel()
 		if err == nil {
@@ -271,7 +261,7 @@ func (s *OutboxSink) goesOn() (on bool) {
 	return on
 }
 
-// Close ends what goes on in the background and closes the file, which stays for the next process with all that waits in it.
+// Close ends what goes on in the background, within five seconds, and closes the file, which stays for the next process with all that waits in it.
 // Later writes fail.
 func (s *OutboxSink) Close() error {
 	_ = s.turn.do(context.Background(), func() error {
