@@ -2,7 +2,6 @@ package audit
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"fmt"
 	"iter"
 )
@@ -22,7 +21,8 @@ type VerifyOptions struct {
 	// the verification of those. A writer that is not in it has to begin with its first record.
 	From map[string]Head
 
-	// Until is what has to be there still: Heads that were kept elsewhere. A chain that ends earlier was cut off.
+	// Until is what has to be there still: Heads that were kept elsewhere, those of a [Checkpoint] say. A chain that ends
+	// earlier was cut off.
 	Until map[string]Head
 }
 
@@ -58,6 +58,11 @@ func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error
 	v := verifier{VerifyOptions: o, heads: map[string]Head{}, last: map[string][]string{}}
 	for w, h := range o.From {
 		v.heads[w] = h
+	}
+	for w, h := range o.Until {
+		if from := o.From[w]; from.N == h.N && from != h {
+			return v.found(), &Tampered{Writer: w, N: h.N, Why: "changed: its hash was another when it was kept"}
+		}
 	}
 	for r, err := range records {
 		if err != nil {
@@ -102,7 +107,7 @@ func (v *verifier) look(r Record) *Tampered {
 	switch {
 	case err != nil || hash != l.Hash:
 		return bad(l.N, "changed: its content is not what its hash is of")
-	case len(v.Keys) > 0 && !v.signed(l):
+	case len(v.Keys) > 0 && !signedBy(v.Keys, signed(l.Hash), l.Sign):
 		return bad(l.N, "changed or inserted: none of the keys has signed it")
 	case l.N == head.N && l.Hash == head.Hash, v.knows(l):
 		return nil // the same once more
@@ -113,7 +118,10 @@ func (v *verifier) look(r Record) *Tampered {
 	case l.Prev != head.Hash && (l.Lost == 0 || l.N-1-l.Lost == head.N):
 		return bad(l.N, "it does not follow the record before it, which was changed or inserted")
 	}
-	if until, ok := v.Until[l.Writer]; ok && until.N == l.N && until.Hash != l.Hash {
+	switch until, ok := v.Until[l.Writer]; {
+	case ok && head.N < until.N && until.N < l.N:
+		return bad(until.N, "removed: number %d was there when it was kept", until.N)
+	case ok && until.N == l.N && until.Hash != l.Hash:
 		return bad(l.N, "changed: its hash was another when it was kept")
 	}
 	v.heads[l.Writer] = Head{l.N, l.Hash}
@@ -135,17 +143,4 @@ func (v *verifier) knows(l *Link) bool {
 	last := v.last[l.Writer]
 	at := int(l.N % remembered)
 	return l.N > 0 && at < len(last) && last[at] == l.Hash
-}
-
-func (v *verifier) signed(l *Link) bool {
-	sig, err := base64.StdEncoding.DecodeString(l.Sign)
-	if err != nil {
-		return false
-	}
-	for _, key := range v.Keys {
-		if len(key) == ed25519.PublicKeySize && ed25519.Verify(key, signed(l.Hash), sig) {
-			return true
-		}
-	}
-	return false
 }
