@@ -1,5 +1,5 @@
 // Package audittest helps to test sinks and what writes to them: a [Recorder] that keeps records in memory, and
-// the laws that every sink obeys, in [Run] and [RunBroken].
+// the laws that every sink obeys, in [Run] and [RunBroken], and those that some promise, in [RunIdempotent].
 package audittest
 
 import (
