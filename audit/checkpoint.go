@@ -72,7 +72,7 @@ func ParseCheckpoint(text []byte, keys ...ed25519.PublicKey) (Checkpoint, error)
 
 // signedBy says whether one of keys has made the signature, which is in base64, of message.
 func signedBy(keys []ed25519.PublicKey, message []byte, sign string) bool {
-	sig, err := base64.StdEncoding.DecodeString(sign)
+	sig, err := base64.StdEncoding.Strict().DecodeString(sign)
 	if err != nil {
 		return false
 	}

@@ -7,11 +7,15 @@ type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }
 
-// do does f when it is its turn, and fails when ctx ends before.
+// do does f when it is its turn, and fails when ctx ends before: then who waits for f has gone on, and may have given the
+// sink what comes after it.
 func (t turn) do(ctx context.Context, f func() error) error {
 	select {
 	case t <- struct{}{}:
 		defer func() { <-t }()
+		if ctx.Err() != nil {
+			return late(ctx)
+		}
 		return f()
 	case <-ctx.Done():
 		return late(ctx)
