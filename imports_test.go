@@ -50,13 +50,13 @@ var walls = []wall{
 	{"policy", append([]string{"internal/document"}, contract...), yaml},
 	{"vendors", contract, nil},
 	{"ledger", contract, nil},
-	{"audit", contract, nil},
+	{"audit", append([]string{"internal/filelock"}, contract...), nil},
 
 	{"vendors/kb*", adapter("vendors"), nil}, // no SDK: the adapters read HTTP, so they fit every version of one
 	{"vendors/vendortest", adapter("vendors"), nil},
 	{"vendors/rules", append(adapter("vendors"), "internal/document"), yaml},
 	{"ledger/memory", adapter("ledger"), nil},
-	{"ledger/redisledger", adapter("ledger"), goRedis},
+	{"ledger/redisledger", append(adapter("ledger"), "internal/filelock"), goRedis},
 	{"ledger/ledgertest", adapter("ledger"), nil},
 	{"audit/audittest", adapter("audit"), nil},
 
@@ -64,6 +64,7 @@ var walls = []wall{
 	{"keybraketest", slices.Concat(contracts, []string{".", "vendors/kbresend", "vendors/kbstripe", "vendors/kbtwilio", "ledger/memory", "audit/audittest"}), yaml},
 
 	{"internal/document", nil, yaml},
+	{"internal/filelock", nil, nil},
 	{"internal/token", nil, nil},
 	{"internal/twiliocatalogue", nil, nil},
 	{"internal/flight", []string{"ledger"}, nil},

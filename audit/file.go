@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -41,23 +42,24 @@ type FileOptions struct {
 type FileSink struct {
 	path string
 	o    FileOptions
-	turn chan struct{} // a mutex that a waiter can give up on; of what follows
+	turn turn // of what follows
 
 	file   *os.File // nil until the first write
 	lines  *lines
 	size   int64
 	closed bool
 
-	writes atomic.Int64 // how many lines were written
+	begun  atomic.Int64 // how many writes have begun
+	done   atomic.Int64 // how many of them have ended, well or not
 	flush  sync.Mutex   // held by the one sync that is under way; of what follows
 	synced int64        // so many of the writes are on the disk, but for those that follow
-	lost   [2]int64     // the writes above the first, up to the second, are of a file that could not be synced when it was left
+	lost   [2]int64     // of the writes above the first, up to the second, there are some that no sync has brought to the disk
 }
 
 // File returns a sink that writes to the file of that path, which is opened, and made if there is none, at the first
 // write or by Check.
 func File(path string, o *FileOptions) *FileSink {
-	return &FileSink{path: path, o: *cmp.Or(o, &FileOptions{}), turn: make(chan struct{}, 1)}
+	return &FileSink{path: path, o: *cmp.Or(o, &FileOptions{}), turn: newTurn()}
 }
 
 // Check opens the file.
@@ -65,36 +67,53 @@ func (s *FileSink) Check(ctx context.Context) error {
 	if s.path == "" || s.o.MaxBytes < 0 || s.o.Keep < 0 {
 		return errors.New("audit: File needs a path, and MaxBytes and Keep that are not negative")
 	}
-	return s.inTurn(ctx, s.ready)
+	return s.turn.do(ctx, s.ready)
 }
 
 // Write appends r. After an error the record may be in the file, or a part of it; the next begins on a line of its own.
 func (s *FileSink) Write(ctx context.Context, r Record) error {
-	line, err := encode(r)
-	if err != nil {
-		return fmt.Errorf("audit: encoding a record: %w", err)
+	return s.WriteBatch(ctx, []Record{r})
+}
+
+// WriteBatch appends rs in one write, and one sync, for each file that they go to: after an error the first of them may be
+// there, and a part of the next.
+func (s *FileSink) WriteBatch(ctx context.Context, rs []Record) error {
+	lines, err := encodeAll(rs)
+	if err != nil || len(lines) == 0 {
+		return err
 	}
-	var written *os.File
+	var file *os.File
 	var n int64
-	err = s.inTurn(ctx, func() error {
-		if err := s.ready(); err != nil {
-			return err
+	err = s.turn.do(ctx, func() (err error) {
+		for err == nil && len(lines) > 0 {
+			lines, err = s.some(lines)
 		}
-		if s.o.MaxBytes > 0 && s.size > 0 && s.size+int64(len(line)) > s.o.MaxBytes {
-			if err := s.rotate(); err != nil {
-				return err
-			}
-		}
-		s.size += int64(len(line))
-		written = s.file
-		err := s.lines.put(line)
-		n = s.writes.Add(1)
+		file, n = s.file, s.begun.Load()
 		return err
 	})
 	if err != nil || s.o.InsecureNoSync {
 		return err
 	}
-	return s.sync(written, n)
+	return s.sync(file, n)
+}
+
+// some writes the first of lines, as many as the file may take, and returns the rest.
+func (s *FileSink) some(lines [][]byte) (rest [][]byte, err error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	size, n := s.size, 0
+	for ; n < len(lines) && (size == 0 || s.o.MaxBytes == 0 || size+int64(len(lines[n])) <= s.o.MaxBytes); n++ {
+		size += int64(len(lines[n]))
+	}
+	if n == 0 {
+		return lines, s.rotate()
+	}
+	s.size = size
+	write := s.begun.Add(1)
+	err = s.lines.put(bytes.Join(lines[:n], nil))
+	s.done.Store(write)
+	return lines[n:], err
 }
 
 // sync returns when the first n writes are on the disk, the last of which went to file. Who comes while another syncs finds
@@ -104,34 +123,37 @@ func (s *FileSink) sync(file *os.File, n int64) error {
 	defer s.flush.Unlock()
 	switch {
 	case s.lost[0] < n && n <= s.lost[1]:
-		return errors.New("audit: the file that the record was written to could not be synced when it was left")
+		return errNotSynced
 	case s.synced >= n:
 		return nil
 	}
-	written := s.writes.Load()
+	return s.syncNow(file)
+}
+
+var errNotSynced = errors.New("audit: the file that the record was written to could not be synced")
+
+// syncNow brings to the disk what is written, for all that wait for it. When that fails, it has failed for all of them, and
+// for what was written meanwhile: a system says once that it could not write, forgets what that was, and the sync after it
+// succeeds. flush is held.
+func (s *FileSink) syncNow(file *os.File) error {
+	done := s.done.Load()
 	if err := file.Sync(); err != nil {
+		if s.lost[1] == 0 {
+			s.lost[0] = s.synced
+		}
+		s.lost[1] = s.begun.Load()
 		return fmt.Errorf("audit: %w", err)
 	}
-	s.synced = max(s.synced, written)
+	s.synced = max(s.synced, done)
 	return nil
 }
 
 // Close syncs and closes the file. Later writes fail.
 func (s *FileSink) Close() error {
-	return s.inTurn(context.Background(), func() error {
+	return s.turn.do(context.Background(), func() error {
 		s.closed = true
 		return s.leave()
 	})
-}
-
-func (s *FileSink) inTurn(ctx context.Context, do func() error) error {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-		return do()
-	case <-ctx.Done():
-		return late(ctx)
-	}
 }
 
 var errFileClosed = errors.New("audit: the file is closed")
@@ -160,15 +182,18 @@ func (s *FileSink) ready() error {
 		return fmt.Errorf("audit: %w", errors.Join(err, file.Close()))
 	}
 	s.file, s.size, s.lines = file, size, &lines{w: file, torn: torn}
-	return s.syncFolder()
+	if s.o.InsecureNoSync {
+		return nil
+	}
+	return syncFolder(s.path)
 }
 
 // syncFolder makes the name of a new file last. Not every system can sync a folder; then the file's own sync is all there is.
-func (s *FileSink) syncFolder() error {
-	if s.o.InsecureNoSync || runtime.GOOS == "windows" {
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
 		return nil
 	}
-	folder, err := os.Open(filepath.Dir(s.path))
+	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
@@ -280,15 +305,11 @@ func (s *FileSink) leave() error {
 	defer s.flush.Unlock()
 	var err error
 	if !s.o.InsecureNoSync {
-		if err = s.file.Sync(); err != nil {
-			s.lost = [2]int64{s.synced, s.writes.Load()}
-		}
-		s.synced = s.writes.Load()
+		err = s.syncNow(s.file)
 	}
-	err = errors.Join(err, s.file.Close())
+	if errClose := s.file.Close(); errClose != nil {
+		err = errors.Join(err, fmt.Errorf("audit: %w", errClose))
+	}
 	s.file = nil
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	return nil
+	return err
 }

@@ -219,3 +219,12 @@ func TestFileThatCannotBeWrittenSaysSo(t *testing.T) {
 		t.Errorf("a device passes: %v", err)
 	}
 }
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}

@@ -35,9 +35,11 @@ func Followers(s Sink) (list []Follower) {
 	return list
 }
 
-func (g *guard) writesTo() []Sink     { return []Sink{g.Sink} }
-func (b bestEffort) writesTo() []Sink { return []Sink{b.to} }
-func (c *chain) writesTo() []Sink     { return []Sink{c.next} }
+func (g *guard) writesTo() []Sink      { return []Sink{g.Sink} }
+func (b bestEffort) writesTo() []Sink  { return []Sink{b.to} }
+func (s *OutboxSink) writesTo() []Sink { return []Sink{s.next} }
+func (s *BufferSink) writesTo() []Sink { return []Sink{s.next} }
+func (c *chain) writesTo() []Sink      { return []Sink{c.to} }
 
 func (t tee) writesTo() (all []Sink) {
 	for _, g := range t {

@@ -18,7 +18,13 @@ const underWay = 64
 //
 // A sink that hangs and ignores ctx keeps its goroutine. [Guard] bounds how many of them there can be.
 func Write(ctx context.Context, s Sink, r Record) error {
-	return contain(ctx, s, r, func() {})
+	return contain(ctx, s, one(ctx, r), func() {})
+}
+
+// WriteBatch hands rs to s as [Write] does one: in one batch where s is a [BatchSink], else one after the other up to the
+// first that it does not take.
+func WriteBatch(ctx context.Context, s Sink, rs []Record) error {
+	return contain(ctx, s, many(ctx, rs), func() {})
 }
 
 // Guard returns a sink that writes to s as [Write] does and lets at most 64 writes be under way at once: when a
@@ -38,20 +44,39 @@ type guard struct {
 	slots chan struct{}
 }
 
-func (g *guard) Write(ctx context.Context, r Record) error {
+func (g *guard) Write(ctx context.Context, r Record) error { return g.take(ctx, one(ctx, r)) }
+
+func (g *guard) WriteBatch(ctx context.Context, rs []Record) error { return g.take(ctx, many(ctx, rs)) }
+
+func (g *guard) take(ctx context.Context, l load) error {
 	select {
 	case g.slots <- struct{}{}:
-		return contain(ctx, g.Sink, r, func() { <-g.slots })
+		return contain(ctx, g.Sink, l, func() { <-g.slots })
 	case <-ctx.Done():
 		return late(ctx)
 	}
 }
 
-// tryWrite is Write, but a record that finds no free slot is dropped at once.
-func (g *guard) tryWrite(ctx context.Context, r Record) {
+// hand is take, and says how many of the first records were taken for certain: one that does not take batches is given them
+// one by one.
+func (g *guard) hand(ctx context.Context, l load) (taken int, err error) {
+	size := 1
+	if batches(g) {
+		size = len(l.records)
+	}
+	for ; taken < len(l.records); taken += size {
+		if err := g.take(ctx, l.from(taken).upTo(size)); err != nil {
+			return taken, err
+		}
+	}
+	return taken, nil
+}
+
+// try is take, but what finds no free slot is dropped at once.
+func (g *guard) try(ctx context.Context, l load) {
 	select {
 	case g.slots <- struct{}{}:
-		_ = contain(ctx, g.Sink, r, func() { <-g.slots })
+		_ = contain(ctx, g.Sink, l, func() { <-g.slots })
 	default:
 	}
 }
@@ -69,10 +94,10 @@ func (bestEffort) contains() {}
 
 // contain runs one write in a goroutine of its own, since a hang cannot be stopped from outside. done is called
 // when the sink has returned, however late.
-func contain(ctx context.Context, s Sink, r Record, done func()) error {
+func contain(ctx context.Context, s Sink, l load, done func()) error {
 	if _, ok := s.(contained); ok {
 		defer done()
-		return s.Write(ctx, r)
+		return l.give(ctx, s)
 	}
 	if ctx.Err() != nil {
 		done()
@@ -81,7 +106,7 @@ func contain(ctx context.Context, s Sink, r Record, done func()) error {
 	result := make(chan error, 1)
 	go func() {
 		defer done()
-		protect(ctx, s, r, result)
+		protect(ctx, s, l, result)
 	}()
 	select {
 	case err := <-result:
@@ -98,7 +123,7 @@ func contain(ctx context.Context, s Sink, r Record, done func()) error {
 
 // protect sends the answer of one write. What panics or exits has not answered, and is an error; the panic's
 // value is left out unless it is an error of the runtime, since it could hold anything and errors reach logs.
-func protect(ctx context.Context, s Sink, r Record, result chan<- error) {
+func protect(ctx context.Context, s Sink, l load, result chan<- error) {
 	err := ErrPanicked
 	defer func() {
 		if fault, ok := recover().(runtime.Error); ok {
@@ -106,7 +131,7 @@ func protect(ctx context.Context, s Sink, r Record, result chan<- error) {
 		}
 		result <- err
 	}()
-	err = s.Write(ctx, r)
+	err = l.give(ctx, s)
 }
 
 func late(ctx context.Context) error {

@@ -19,12 +19,12 @@ import (
 //
 // The record is as durable as w makes it: a file that is not synced can lose lines with the machine, though not
 // with the process. The same record given twice is two lines of one id.
-func JSON(w io.Writer) Sink { return &lines{w: w, turn: make(chan struct{}, 1)} }
+func JSON(w io.Writer) Sink { return &lines{w: w, turn: newTurn()} }
 
 type lines struct {
 	w    io.Writer
-	turn chan struct{} // a mutex that a waiter can give up on: a stuck w must not collect goroutines
-	torn bool          // the last line was written in part
+	turn turn
+	torn bool // the last line was written in part
 }
 
 func (l *lines) Write(ctx context.Context, r Record) error {
@@ -35,16 +35,10 @@ func (l *lines) Write(ctx context.Context, r Record) error {
 	if err != nil {
 		return fmt.Errorf("audit: encoding a record: %w", err)
 	}
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-		return l.put(line)
-	case <-ctx.Done():
-		return late(ctx)
-	}
+	return l.turn.do(ctx, func() error { return l.put(line) })
 }
 
-// put writes one line. After a line that was torn it starts on a new one, so that one record lost is not two.
+// put writes one line or more. After a line that was torn it starts on a new one, so that one record lost is not two.
 func (l *lines) put(line []byte) error {
 	if l.torn {
 		line = append([]byte{'\n'}, line...)
@@ -69,6 +63,18 @@ func (l *lines) Check(context.Context) error {
 	return nil
 }
 
+// encodeAll are the lines of rs.
+func encodeAll(rs []Record) (lines [][]byte, err error) {
+	for _, r := range rs {
+		line, err := encode(r)
+		if err != nil {
+			return nil, fmt.Errorf("audit: encoding a record: %w", err)
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
 func encode(r Record) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -79,13 +85,14 @@ func encode(r Record) ([]byte, error) {
 	return append(escape(bytes.TrimSuffix(b.Bytes(), []byte{'\n'})), '\n'), nil
 }
 
-// escape writes what a terminal or an editor would act upon as \u escapes. In a line of JSON such characters
+// escape writes what a terminal or an editor would act upon as \u escapes, and the mark of what was no text, too, as the
+// encoder does: a record that was read is written as it stood. In a line of JSON such characters
 // stand inside strings only, so that every one may be replaced.
 func escape(line []byte) []byte {
 	out := make([]byte, 0, len(line)+1)
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)
-		if unicode.IsGraphic(r) {
+		if unicode.IsGraphic(r) && r != utf8.RuneError {
 			out = append(out, line[:n]...)
 		} else {
 			for _, unit := range utf16.Encode([]rune{r}) {

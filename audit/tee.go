@@ -20,13 +20,18 @@ type tee []*guard
 
 var errEmptyTee = errors.New("audit: a tee of no sinks keeps nothing")
 
-func (t tee) Write(ctx context.Context, r Record) error {
+func (t tee) Write(ctx context.Context, r Record) error { return t.take(ctx, one(ctx, r)) }
+
+// WriteBatch gives each sink the batch. One that takes no batches gets the records one by one.
+func (t tee) WriteBatch(ctx context.Context, rs []Record) error { return t.take(ctx, many(ctx, rs)) }
+
+func (t tee) take(ctx context.Context, l load) error {
 	if len(t) == 0 {
 		return errEmptyTee
 	}
 	results := make(chan error, len(t))
 	for _, g := range t {
-		go func() { results <- g.Write(ctx, r) }()
+		go func() { results <- g.take(ctx, l) }()
 	}
 	var errs []error
 	for range t {
@@ -54,7 +59,15 @@ func InsecureBestEffort(s Sink) Sink { return bestEffort{guarded(s)} }
 type bestEffort struct{ to *guard }
 
 func (b bestEffort) Write(ctx context.Context, r Record) error {
-	b.to.tryWrite(ctx, r)
+	return b.take(ctx, one(ctx, r))
+}
+
+func (b bestEffort) WriteBatch(ctx context.Context, rs []Record) error {
+	return b.take(ctx, many(ctx, rs))
+}
+
+func (b bestEffort) take(ctx context.Context, l load) error {
+	b.to.try(ctx, l)
 	return nil
 }
 

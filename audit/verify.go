@@ -2,7 +2,6 @@ package audit
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"fmt"
 	"iter"
 )
@@ -22,7 +21,8 @@ type VerifyOptions struct {
 	// the verification of those. A writer that is not in it has to begin with its first record.
 	From map[string]Head
 
-	// Until is what has to be there still: Heads that were kept elsewhere. A chain that ends earlier was cut off.
+	// Until is what has to be there still: Heads that were kept elsewhere, those of a [Checkpoint] say. A chain that ends
+	// earlier was cut off.
 	Until map[string]Head
 }
 
@@ -55,9 +55,14 @@ func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error
 	if o == nil {
 		o = &VerifyOptions{}
 	}
-	v := verifier{VerifyOptions: o, heads: map[string]Head{}}
+	v := verifier{VerifyOptions: o, heads: map[string]Head{}, last: map[string][]string{}}
 	for w, h := range o.From {
 		v.heads[w] = h
+	}
+	for w, h := range o.Until {
+		if from := o.From[w]; from.N == h.N && from != h {
+			return v.found(), &Tampered{Writer: w, N: h.N, Why: "changed: its hash was another when it was kept"}
+		}
 	}
 	for r, err := range records {
 		if err != nil {
@@ -79,8 +84,12 @@ func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error
 type verifier struct {
 	*VerifyOptions
 	heads map[string]Head
+	last  map[string][]string // by writer: the hashes of its last records, each at its number modulo remembered
 	read  int64
 }
+
+// remembered is how many records of a writer are known again: some batches.
+const remembered = 4 * mostInBatch
 
 func (v *verifier) found() Verified { return Verified{v.read, v.heads} }
 
@@ -98,9 +107,9 @@ func (v *verifier) look(r Record) *Tampered {
 	switch {
 	case err != nil || hash != l.Hash:
 		return bad(l.N, "changed: its content is not what its hash is of")
-	case len(v.Keys) > 0 && !v.signed(l):
+	case len(v.Keys) > 0 && !signedBy(v.Keys, signed(l.Hash), l.Sign):
 		return bad(l.N, "changed or inserted: none of the keys has signed it")
-	case l.N == head.N && l.Hash == head.Hash:
+	case l.N == head.N && l.Hash == head.Hash, v.knows(l):
 		return nil // the same once more
 	case l.N <= head.N:
 		return bad(l.N, "put elsewhere or inserted: number %d comes before it", head.N)
@@ -109,22 +118,29 @@ func (v *verifier) look(r Record) *Tampered {
 	case l.Prev != head.Hash && (l.Lost == 0 || l.N-1-l.Lost == head.N):
 		return bad(l.N, "it does not follow the record before it, which was changed or inserted")
 	}
-	if until, ok := v.Until[l.Writer]; ok && until.N == l.N && until.Hash != l.Hash {
+	switch until, ok := v.Until[l.Writer]; {
+	case ok && head.N < until.N && until.N < l.N:
+		return bad(until.N, "removed: number %d was there when it was kept", until.N)
+	case ok && until.N == l.N && until.Hash != l.Hash:
 		return bad(l.N, "changed: its hash was another when it was kept")
 	}
 	v.heads[l.Writer] = Head{l.N, l.Hash}
+	v.remember(l)
 	return nil
 }
 
-func (v *verifier) signed(l *Link) bool {
-	sig, err := base64.StdEncoding.DecodeString(l.Sign)
-	if err != nil {
-		return false
+func (v *verifier) remember(l *Link) {
+	last := v.last[l.Writer]
+	if at := int(l.N % remembered); at < len(last) {
+		last[at] = l.Hash
+	} else {
+		v.last[l.Writer] = append(append(last, make([]string, at-len(last))...), l.Hash)
 	}
-	for _, key := range v.Keys {
-		if len(key) == ed25519.PublicKeySize && ed25519.Verify(key, signed(l.Hash), sig) {
-			return true
-		}
-	}
-	return false
+}
+
+// knows says whether the writer's record of that number was this one. The hash is of the number, too.
+func (v *verifier) knows(l *Link) bool {
+	last := v.last[l.Writer]
+	at := int(l.N % remembered)
+	return l.N > 0 && at < len(last) && last[at] == l.Hash
 }

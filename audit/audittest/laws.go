@@ -20,10 +20,10 @@ import (
 type New = func() (audit.Sink, func() []audit.Record)
 
 // Run tries a sink on every law, each in a subtest by its sentence. It is for sinks from which records can be
-// read back whole.
+// read back whole. One that is an [audit.BatchSink] is tried on the laws of batches, too.
 func Run(t *testing.T, newSink New) {
 	t.Helper()
-	for _, l := range laws {
+	for _, l := range lawsOf(newSink) {
 		t.Run(l.sentence, func(t *testing.T) {
 			if err := l.try(newSink); err != nil {
 				t.Errorf("%s: %v", l.sentence, err)
@@ -33,15 +33,7 @@ func Run(t *testing.T, newSink New) {
 }
 
 // Test is Run without a testing.T: it returns every law that the sink breaks, and how.
-func Test(newSink New) error {
-	var errs []error
-	for _, l := range laws {
-		if err := l.try(newSink); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", l.sentence, err))
-		}
-	}
-	return errors.Join(errs...)
-}
+func Test(newSink New) error { return broken(lawsOf(newSink), newSink) }
 
 // RunBroken tries the one law that needs a sink whose store fails: on a full disk, say, or a closed connection.
 func RunBroken(t *testing.T, newSink func() audit.Sink) {
@@ -57,6 +49,9 @@ func TestBroken(newSink func() audit.Sink) error {
 	for range 3 { // a sink that reports its failure once and then forgets it would let the second call through
 		if write(s, Full()) == nil {
 			return errors.New("a sink that cannot keep a record says so, every time: Write returned nil")
+		}
+		if batches(s) != nil && writeBatch(s, batch(0, 2)) == nil {
+			return errors.New("a sink that cannot keep a batch says so, every time: WriteBatch returned nil")
 		}
 	}
 	return nil
@@ -240,7 +235,7 @@ func ended(newSink New) error {
 }
 
 // patience is how long a write may take before the kit calls it hanging.
-const patience = 10 * time.Second
+var patience = 10 * time.Second
 
 func write(s audit.Sink, r audit.Record) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

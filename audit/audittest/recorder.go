@@ -1,10 +1,9 @@
 // Package audittest helps to test sinks and what writes to them: a [Recorder] that keeps records in memory, and
-// the laws that every sink obeys, in [Run] and [RunBroken].
+// the laws that every sink obeys, in [Run] and [RunBroken], and those that some promise, in [RunIdempotent].
 package audittest
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/keybrake/keybrake-go/audit"
@@ -25,7 +24,7 @@ func (t *Recorder) Write(_ context.Context, r audit.Record) error {
 	if t.err != nil {
 		return t.err
 	}
-	t.records = append(t.records, clone(r))
+	t.records = append(t.records, r.Clone())
 	return nil
 }
 
@@ -42,26 +41,7 @@ func (t *Recorder) Records() []audit.Record {
 	defer t.mu.Unlock()
 	out := make([]audit.Record, len(t.records))
 	for i, r := range t.records {
-		out[i] = clone(r)
+		out[i] = r.Clone()
 	}
 	return out
-}
-
-func clone(r audit.Record) audit.Record {
-	r.Labels = slices.Clone(r.Labels)
-	r.Parents = slices.Clone(r.Parents)
-	r.Reasons = slices.Clone(r.Reasons)
-	r.Rules = slices.Clone(r.Rules)
-	r.Reserved = slices.Clone(r.Reserved)
-	r.Actual = slices.Clone(r.Actual)
-	r.Held = slices.Clone(r.Held)
-	r.Rates = slices.Clone(r.Rates)
-	r.Budgets = slices.Clone(r.Budgets)
-	if r.Chain != nil {
-		link := *r.Chain
-		r.Chain = &link
-	}
-	r.Objects = slices.Clone(r.Objects)
-	r.Recipients = slices.Clone(r.Recipients)
-	return r
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/keybrake/keybrake-go/internal/filelock"
 )
 
 // A journalFile has one record a line: its CRC-32C in hex, a space, JSON. Lines are only ever added; when most of them
@@ -112,7 +114,7 @@ func openJournal(path string) (*journalFile, []*entry, error) {
 	fail := func(err error) (*journalFile, []*entry, error) {
 		return nil, nil, fmt.Errorf("redisledger: journal %s: %w", path, err)
 	}
-	lock, err := lockFile(path + ".lock")
+	lock, err := filelock.Take(path + ".lock")
 	if err != nil {
 		return fail(err)
 	}

@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package redisledger
+package filelock
 
 import (
 	"errors"
@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// lockFile takes a file for this process alone, until it is closed or the process ends.
-func lockFile(path string) (io.Closer, error) {
+// Take takes a file, which is made if there is none, for its caller alone, until it is closed or the process ends, however
+// that ends. It does not wait: a file that somebody has taken is an error.
+func Take(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
