@@ -122,7 +122,10 @@ func (a *attempt) customer() (id string) {
 
 func (a *attempt) addReservation(r *audit.Record) {
 	h := a.permit.Hold()
-	r.Attached, r.Rules, r.Rates = h.Attached, a.rules, a.rates
+	r.Attached, r.Attempt, r.Rules, r.Rates = h.Attached, 1, a.rules, a.rates
+	if h.Attached {
+		r.Attempt = h.Retries + 1
+	}
 	if h.ID != a.id {
 		r.Reservation = h.ID
 	}

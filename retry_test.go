@@ -316,7 +316,7 @@ func aRetryNeedsNoRoom(t *testing.T, w *world) {
 	s.wantTrips(2)
 	s.wantBooks(50, 0, 50)
 	records := w.sink.Records()
-	if last := records[len(records)-1]; !last.Attached || last.Reservation == "" || last.Outcome != "executed" {
+	if last := records[len(records)-1]; !last.Attached || last.Attempt != 2 || last.Reservation == "" || last.Outcome != "executed" {
 		t.Errorf("on record is %+v, want the retry as attached to the first attempt's reservation", last)
 	}
 }

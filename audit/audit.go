@@ -113,6 +113,7 @@ type Record struct {
 	Recipients    []string `json:"recipients,omitempty"`     // keyed digests
 	Idempotency   string   `json:"idempotency,omitempty"`    // keyed digest of the agent's key
 	Attached      bool     `json:"attached,omitempty"`       // a retry of an earlier attempt: the same spend
+	Attempt       int      `json:"attempt,omitempty"`        // of the reservation, from 1, counted by the ledger
 
 	Duration       time.Duration `json:"duration_ns,omitempty"` // the whole call
 	OwnDuration    time.Duration `json:"own_ns,omitempty"`      // what of it is the brake's: less the ledger's and the vendor's; the intent's sink is in it

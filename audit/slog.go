@@ -101,6 +101,7 @@ func (r Record) attrs() []slog.Attr {
 	a.text("recipients", r.Recipients...)
 	a.text("idempotency", r.Idempotency)
 	a.truth("attached", r.Attached)
+	a.number("attempt", int64(r.Attempt))
 	a.number("duration_ns", int64(r.Duration))
 	a.number("own_ns", int64(r.OwnDuration))
 	a.number("ledger_ns", int64(r.LedgerDuration))

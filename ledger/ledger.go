@@ -315,6 +315,10 @@ type Hold struct {
 	// only the proof of an execution may settle it.
 	Attached bool
 
+	// Retries is how many retries have attached to the reservation so far: in the answer to a retry, itself included. It is for
+	// the record; a ledger that was re-armed may count one too many, and none of the earlier ones.
+	Retries int
+
 	// RetryUntil is when the last retry that attached will have ended; zero without one. Until then the call may be
 	// at the vendor, whatever is known of its first attempt.
 	RetryUntil time.Time

@@ -292,6 +292,23 @@ var claimLaws = []Law{
 		w.settle(first, usd(7))
 		w.stands(purse(10), 7, 0)
 	}},
+	{"attach-counted", "A retry is told how many retries have attached, itself included, and asking again is none.", func(w *world) {
+		first := w.admit(w.claimed("c", "f", 4))
+		if first.Retries != 0 {
+			w.fail("the first attempt got %d retries", first.Retries)
+		}
+		for n := 1; n <= 3; n++ {
+			again := w.claimed("c", "f", 4)
+			for range 2 {
+				if h := w.admit(again); h.Retries != n {
+					w.fail("retry %d got %d", n, h.Retries)
+				}
+			}
+		}
+		if h, err := w.Find(w.ctx, acme, first.ID); err != nil || h.Retries != 3 {
+			w.fail("the reservation has %d retries: %v", h.Retries, err)
+		}
+	}},
 	{"attach-settled", "A retry attaches to a settled attempt, too.", func(w *world) {
 		w.settle(w.admit(w.claimed("c", "f", 8)), usd(8))
 		if h := w.admit(w.claimed("c", "f", 8)); !h.Attached || h.Phase != ledger.Settled {

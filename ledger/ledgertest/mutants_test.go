@@ -72,6 +72,7 @@ var mutants = []mutant{
 	{"fingerprint", "attaches with another body", func(b base) ledger.Ledger { return anyBody{b} }},
 	{"attach", "holds again for a retry", func(b base) ledger.Ledger { return claimless{b} }},
 	{"attach-forgotten", "attaches however old the claim", func(b base) ledger.Ledger { return longMemory{b} }},
+	{"attach-counted", "counts a retry that asks again", func(b base) ledger.Ledger { return countsReplays{b, map[string]int{}} }},
 	{"release-attached", "releases what a retry has attached to", func(b base) ledger.Ledger { return freesAttached{b} }},
 	{"release-stale", "takes a doubt as resolved by who saw it before a retry", func(b base) ledger.Ledger { return hasty{b} }},
 	{"retry-release", "lets a retry's release give back the first attempt's hold", func(b base) ledger.Ledger { return retryFrees{b} }},
@@ -617,6 +618,20 @@ type freesAttached struct{ base }
 func (m freesAttached) Release(ctx context.Context, h ledger.Hold, unsent bool) error {
 	_ = m.base.Release(ctx, h, unsent)
 	return hasty(m).Release(ctx, h, unsent)
+}
+
+type countsReplays struct {
+	base
+	again map[string]int
+}
+
+func (m countsReplays) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, error) {
+	h, err := m.base.Reserve(ctx, r)
+	if err == nil && h.Attached {
+		h.Retries += m.again[r.ID]
+		m.again[r.ID]++
+	}
+	return h, err
 }
 
 // hasty takes what stands now for what was seen.

@@ -92,14 +92,13 @@ type cell struct{ spent, held int64 }
 
 type hold struct {
 	ledger.Hold
-	parts    []ledger.Part // what Entries and States are made from
-	probing  bool          // its lines are still to come
-	raised   bool
-	attached bool // a retry has joined; its outcome is not ours to judge
-	over     bool // it has cost more than was held
-	claim    string
-	saw      string // the pending reservation that carried the object when this one took it up
-	first    *hold  // an attempt of a retry: the reservation it has attached to
+	parts   []ledger.Part // what Entries and States are made from
+	probing bool          // its lines are still to come
+	raised  bool
+	over    bool // it has cost more than was held
+	claim   string
+	saw     string // the pending reservation that carried the object when this one took it up
+	first   *hold  // an attempt of a retry: the reservation it has attached to
 }
 
 type claim struct {
@@ -316,7 +315,7 @@ func (t *tenant) claimed(r ledger.Request, now time.Time) (*hold, error) {
 
 // attach makes h the attempt of a retry: it holds nothing, and is answered with the first attempt's hold.
 func (t *tenant) attach(h, first *hold, now time.Time) ledger.Hold {
-	first.attached = true
+	first.Retries++
 	if h.Deadline.After(first.RetryUntil) {
 		first.RetryUntil = h.Deadline
 	}

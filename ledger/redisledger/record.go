@@ -29,7 +29,7 @@ const (
 //	cs controls, JSON · al thresholds for alerts, see alert.lua · w what was only observed to be refused, see reserve.lua
 //	adj adjustments, a line each: when, and JSON · b what was booked in each part before the first of them
 //	saw the pending reservation that carried the object · ru until when a retry may run
-//	attached, raised, probing, void, ov: present or not; ov: it has cost more than was held; void: given back, so that its claim counts no more
+//	attached how many retries have · raised, probing, void, ov: present or not; ov: it has cost more than was held; void: given back, so that its claim counts no more
 type record struct {
 	ledger.Hold
 	parts          []ledger.Part
@@ -130,6 +130,11 @@ func unpack(tenant, id string, m map[string]string) (record, error) {
 			return record{}, damaged(id)
 		}
 		r.RetryUntil = time.UnixMicro(until)
+	}
+	if m["attached"] != "" {
+		if r.Retries, err = strconv.Atoi(m["attached"]); err != nil {
+			return record{}, damaged(id)
+		}
 	}
 	var f fixed
 	if err := json.Unmarshal([]byte(m["f"]), &f); err != nil {

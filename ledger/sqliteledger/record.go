@@ -13,14 +13,13 @@ import (
 // A hold is a reservation as it is stored.
 type hold struct {
 	ledger.Hold
-	parts    []ledger.Part // what Entries and States are made from
-	probing  bool          // its lines are still to come
-	raised   bool
-	attached bool // a retry has joined; its outcome is not ours to judge
-	over     bool // it has cost more than was held
-	claim    string
-	saw      string // the pending reservation that carried the object when this one took it up
-	first    string // an attempt of a retry: the reservation that it has joined
+	parts   []ledger.Part // what Entries and States are made from
+	probing bool          // its lines are still to come
+	raised  bool
+	over    bool // it has cost more than was held
+	claim   string
+	saw     string // the pending reservation that carried the object when this one took it up
+	first   string // an attempt of a retry: the reservation that it has joined
 }
 
 // How long a finished reservation is remembered, so that a late or repeated verb finds it: longer than any vendor
@@ -41,7 +40,7 @@ type row struct {
 }
 
 func (r *row) into() []any {
-	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.controls, &r.parts, &r.would, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.attached, &r.over, &r.retry}
+	return []any{&r.ID, &r.Nonce, &r.Key, &r.Operation, &r.Object, &r.Phase, &r.deadline, &r.Memo, &r.controls, &r.parts, &r.would, &r.claim, &r.first, &r.saw, &r.probing, &r.raised, &r.Retries, &r.over, &r.retry}
 }
 
 // hold returns a reservation by its id, or nil.
@@ -105,7 +104,7 @@ func (b *books) put(h *hold, after time.Duration) {
 			object = excluded.object, phase = excluded.phase, memo = excluded.memo, parts = excluded.parts, would = excluded.would, saw = excluded.saw,
 			probing = excluded.probing, raised = excluded.raised, attached = excluded.attached, over = excluded.over, retry = excluded.retry, forget = excluded.forget`,
 		b.tenant, h.ID, h.Nonce, h.Key, h.Operation, h.Object, string(h.Phase), h.Deadline.UnixMicro(), h.Memo, b.json(h.Controls), b.json(parts), b.json(would), h.claim, h.first, h.saw,
-		h.probing, h.raised, h.attached, h.over, retry, forget)
+		h.probing, h.raised, h.Retries, h.over, retry, forget)
 }
 
 // A part is a [ledger.Part] in JSON of a form of its own, so that a change of the Go struct does not change what

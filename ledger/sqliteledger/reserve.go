@@ -49,7 +49,7 @@ func (b *books) reserve(r ledger.Request) (ledger.Hold, error) {
 	}
 	switch {
 	case first != nil:
-		b.exec(`UPDATE holds SET attached = 1, retry = max(retry, ?) WHERE tenant = ? AND id = ?`, h.Deadline.UnixMicro(), b.tenant, first.ID)
+		b.exec(`UPDATE holds SET attached = attached + 1, retry = max(retry, ?) WHERE tenant = ? AND id = ?`, h.Deadline.UnixMicro(), b.tenant, first.ID)
 		h.Phase, h.first = ledger.Settled, first.ID
 		b.put(h, retention)
 	case r.Read:

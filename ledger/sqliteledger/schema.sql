@@ -67,7 +67,7 @@ CREATE TABLE holds (
 	saw       TEXT NOT NULL, -- the pending reservation that carried the object when this one took it up
 	probing   INTEGER NOT NULL,
 	raised    INTEGER NOT NULL,
-	attached  INTEGER NOT NULL, -- a retry has joined
+	attached  INTEGER NOT NULL, -- how many retries have joined
 	over      INTEGER NOT NULL, -- it has cost more than was held
 	retry     INTEGER NOT NULL, -- until when it may run; 0 without one
 	forget    INTEGER NOT NULL, -- when the row may go; 0 while the reservation is open

@@ -148,9 +148,9 @@ func (b *books) release(h ledger.Hold, unsent bool) error {
 		return nil
 	case rec.Phase == ledger.Settled:
 		return ledger.ErrSettled
-	case rec.attached && rec.Phase == ledger.Pending && h.Phase == ledger.InFlight:
+	case rec.Retries > 0 && rec.Phase == ledger.Pending && h.Phase == ledger.InFlight:
 		return nil // the retry was executed meanwhile: what the first attempt's refusal proves is about itself
-	case rec.attached && (rec.Phase == ledger.InFlight || rec.Phase == ledger.Doubt && (h.Phase != ledger.Doubt || !h.RetryUntil.Equal(rec.RetryUntil))):
+	case rec.Retries > 0 && (rec.Phase == ledger.InFlight || rec.Phase == ledger.Doubt && (h.Phase != ledger.Doubt || !h.RetryUntil.Equal(rec.RetryUntil))):
 		// The retry may have been executed. Only who has seen the doubt, by InDoubt or Find, can resolve it: this
 		// same release sent a second time must not, nor may one of who saw it before another retry has attached.
 		rec.Phase = ledger.Doubt

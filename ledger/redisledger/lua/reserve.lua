@@ -39,7 +39,8 @@ else
 end
 if q.attach then
   local ends = tonumber(redis.call('HGET', KEYS[6], 'ru') or '0') -- of the retry that ends last, not of the last that came
-  redis.call('HSET', KEYS[6], 'attached', '1', 'ru', str(math.max(ends, now + int(q.deadline))))
+  redis.call('HINCRBY', KEYS[6], 'attached', 1)
+  redis.call('HSET', KEYS[6], 'ru', str(math.max(ends, now + int(q.deadline))))
 elseif open and q.claim ~= '' then
   redis.call('HSET', KEYS[5], 'id', q.id, 'fp', q.fingerprint, 'at', str(now))
   redis.call('PEXPIRE', KEYS[5], q.claimkeep)
