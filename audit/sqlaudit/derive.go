@@ -193,6 +193,9 @@ func (s spending) add(c callRow, sums []amountRow, sign int64) {
 		return
 	}
 	for _, a := range sums {
+		if a.Actual == 0 && a.Held == 0 {
+			continue
+		}
 		k := spendRow{
 			Day: c.Day, Tenant: c.Tenant, Agent: c.Agent, Run: c.Run, Vendor: c.Vendor, Credential: c.Credential, Operation: c.Operation,
 			Meter: a.Meter, Currency: a.Currency,

@@ -51,6 +51,9 @@ func fold(k callKey, all []entry) (callRow, []amountRow, error) {
 	}
 	row.describe(own, all)
 	sums := amounts{}
+	for _, e := range all {
+		sums.mention(e)
+	}
 	var err error
 	if row.Attached == 1 {
 		err = row.retried(own, sums)
@@ -228,8 +231,14 @@ func (a amounts) at(l cost.Line) *amountRow {
 	return a[k]
 }
 
-// set gives one column the sums of lines. Each of them has been seen before or is from here on: a column that a later
-// record has nothing to say on stands at zero.
+// mention makes the rows of all that a record speaks of, so that a row that was there once stays, at zero perhaps.
+func (a amounts) mention(e entry) {
+	for _, l := range slices.Concat(e.record.Reserved, e.record.Actual, e.record.Held) {
+		a.at(l)
+	}
+}
+
+// set gives one column the sums of lines, and zero where there are none.
 func (a amounts) set(e entry, lines []cost.Line, column func(*amountRow) *int64) error {
 	for _, row := range a {
 		*column(row) = 0

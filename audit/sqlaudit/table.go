@@ -51,9 +51,7 @@ func (t table[R]) pointers(r *R) (to []any) {
 	return to
 }
 
-// ignored and replaced are what becomes of a row whose key is there already.
-func (t table[R]) ignored() string { return "NOTHING" }
-
+// replaced is the conflict that puts a row in the place of the one that has its key.
 func (t table[R]) replaced() string {
 	var sets []string
 	for _, c := range t.cols[t.keys:] {
@@ -91,9 +89,9 @@ func insertNew[R any, K comparable](ctx context.Context, tx *transaction, t tabl
 	return made, err
 }
 
-// query reads rows of t. The parameter, where it is not nil, goes as JSON.
-func query[R any](ctx context.Context, tx *transaction, t table[R], text string, param any) (list []R, err error) {
-	rows, err := tx.query(ctx, text, param)
+// query reads rows of t.
+func query[R any](ctx context.Context, tx *transaction, t table[R], text string, args ...any) (list []R, err error) {
+	rows, err := tx.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -114,26 +112,34 @@ type transaction struct {
 	dialect Dialect
 }
 
-func (tx *transaction) exec(ctx context.Context, text string, param any) (sql.Result, error) {
-	args, err := asJSON(param)
+// exec and query run a statement in the dialect. A parameter that is a slice goes as JSON.
+func (tx *transaction) exec(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	args, err := asJSON(args)
 	if err != nil {
 		return nil, err
 	}
 	return tx.ExecContext(ctx, tx.dialect.sql(text), args...)
 }
 
-func (tx *transaction) query(ctx context.Context, text string, param any) (*sql.Rows, error) {
-	args, err := asJSON(param)
+func (tx *transaction) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	args, err := asJSON(args)
 	if err != nil {
 		return nil, err
 	}
 	return tx.QueryContext(ctx, tx.dialect.sql(text), args...)
 }
 
-func asJSON(param any) ([]any, error) {
-	if param == nil {
-		return nil, nil
+func asJSON(args []any) ([]any, error) {
+	out := make([]any, len(args))
+	for i, a := range args {
+		out[i] = a
+		if reflect.TypeOf(a).Kind() == reflect.Slice {
+			text, err := json.Marshal(a)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = string(text)
+		}
 	}
-	text, err := json.Marshal(param)
-	return []any{string(text)}, err
+	return out, nil
 }
