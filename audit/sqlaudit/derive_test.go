@@ -31,7 +31,7 @@ func diff(got, want string) string {
 // Whatever the order, the batches and the repetitions in which records come, and in whichever database, they say the same.
 func TestWhatIsDerivedDoesNotDependOnTheOrder(t *testing.T) {
 	for seed := range uint64(6) {
-		records := newStory(seed).records(12)
+		records := wildStory(seed).records(12)
 		var want string
 		for _, d := range []sqlaudit.Dialect{sqlaudit.SQLite, sqlaudit.PostgreSQL} {
 			for order := range uint64(3) {
@@ -64,7 +64,7 @@ func TestWhatIsDerivedDoesNotDependOnTheOrder(t *testing.T) {
 // Writers of several processes that have records of the same calls say the same as one.
 func TestWritersAtOnceDeriveTheSame(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		records := newStory(77).records(30)
+		records := wildStory(77).records(30)
 		alone := newWorld(t, w.dialect)
 		alone.write(t, records...)
 		var wg sync.WaitGroup

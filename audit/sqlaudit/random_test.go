@@ -20,10 +20,17 @@ func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }
 // A story makes up records as a brake writes them, and as it never would.
 type story struct {
 	*rand.Rand
-	n int
+	n    int
+	wild bool // a call has records of several credentials
 }
 
 func newStory(seed uint64) *story { return &story{Rand: rand.New(rand.NewPCG(seed, 6))} }
+
+func wildStory(seed uint64) *story {
+	s := newStory(seed)
+	s.wild = true
+	return s
+}
 
 // records are those of a few calls over two days, in the order of their making.
 func (s *story) records(calls int) (list []audit.Record) {
@@ -38,9 +45,12 @@ func (s *story) call(id string) (list []audit.Record) {
 	at := theDay.Add(time.Duration(s.Int64N(int64(47 * time.Hour))))
 	of := audit.Record{
 		Version: 1, CallID: id, Tenant: tenant, Agent: pick(s.Rand, "bot", "clerk"), Run: pick(s.Rand, "run_1", "run_2", "run_3"), Key: pick(s.Rand, "k1", "k1.a"),
-		Labels: []string{pick(s.Rand, "nightly", "eu")}, Vendor: "acme", Credential: pick(s.Rand, "acme", "acme", "acme", "other"),
+		Labels: []string{pick(s.Rand, "nightly", "eu")}, Vendor: "acme", Credential: "acme",
 		Operation: pick(s.Rand, "acme.orders.create", "acme.mails.send"), Class: "charge", Verdict: pick(s.Rand, audit.Allow, audit.Allow, audit.Observe),
 		Budgets: s.budgets(at),
+	}
+	if strings.HasSuffix(id, "3") || s.wild && s.IntN(4) == 0 {
+		of.Credential = "other"
 	}
 	add := func(after time.Duration, kind audit.Kind, change func(*audit.Record)) {
 		r := of
