@@ -254,10 +254,11 @@ func denialsOf(all []entry) []denialRow {
 		}
 		k := denialRow{
 			Day: dayOf(at), Tenant: e.Tenant, Agent: e.Agent, Run: e.Run, Key: e.Key, Vendor: e.Vendor, Operation: e.Operation,
-			Reason: e.Reason, Rule: -1,
+			Reason: e.Reason, Policy: name(r.Policy), Rule: -1,
 		}
 		if len(r.Reasons) > 0 {
-			k.Rule, k.Param, k.Budget = int64(r.Reasons[0].Rule), name(r.Reasons[0].Param), name(r.Reasons[0].Budget)
+			why := r.Reasons[0]
+			k.Owner, k.Rule, k.Param, k.Budget = name(why.Of), int64(why.Rule), name(why.Param), name(why.Budget)
 		} else if len(r.Budgets) > 0 {
 			k.Budget = name(r.Budgets[0].Name)
 		}

@@ -91,6 +91,7 @@ func (row *callRow) identify(e entry) {
 	r := e.record
 	row.Day, row.Began = dayOf(r.Time), e.Time
 	row.Agent, row.Run, row.Key, row.Tool, row.Step = e.Agent, e.Run, e.Key, name(r.Tool), name(r.Step)
+	row.Policy, row.Customer = name(r.Policy), name(r.Customer)
 	row.Vendor, row.Credential, row.Operation, row.Class, row.Verdict = e.Vendor, name(r.Credential), e.Operation, e.Class, e.Verdict
 }
 
@@ -103,7 +104,9 @@ func (row *callRow) describe(own, all []entry) {
 			continue
 		}
 		row.Ended = e.Time
-		row.Duration, row.LedgerDuration, row.VendorDuration = r.Duration.Microseconds(), r.LedgerDuration.Microseconds(), r.VendorDuration.Microseconds()
+		row.Duration, row.OwnDuration = r.Duration.Microseconds(), r.OwnDuration.Microseconds()
+		row.LedgerDuration, row.VendorDuration = r.LedgerDuration.Microseconds(), r.VendorDuration.Microseconds()
+		row.Error = name(r.Error)
 		row.Status, row.VendorRequest = cmp.Or(int64(r.Status), row.Status), cmp.Or(name(r.VendorRequest), row.VendorRequest)
 	}
 	for _, e := range all {

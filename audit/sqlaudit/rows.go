@@ -144,6 +144,8 @@ type callRow struct {
 	Key            string `json:"vault_key"`
 	Tool           string `json:"tool"`
 	Step           string `json:"step"`
+	Policy         string `json:"policy"`
+	Customer       string `json:"customer"`
 	Vendor         string `json:"vendor"`
 	Credential     string `json:"credential"`
 	Operation      string `json:"operation"`
@@ -155,12 +157,14 @@ type callRow struct {
 	Flag           string `json:"flag"`
 	Status         int64  `json:"status"`
 	VendorRequest  string `json:"vendor_request"`
+	Error          string `json:"error"`
 	Refusals       int64  `json:"refusals"`
 	Began          int64  `json:"began"`
 	Ended          int64  `json:"ended"`
 	Changed        int64  `json:"changed"`
 	DoubtSince     int64  `json:"doubt_since"`
 	Duration       int64  `json:"duration"`
+	OwnDuration    int64  `json:"own_duration"`
 	LedgerDuration int64  `json:"ledger_duration"`
 	VendorDuration int64  `json:"vendor_duration"`
 }
@@ -215,6 +219,8 @@ type denialRow struct {
 	Vendor    string `json:"vendor"`
 	Operation string `json:"operation"`
 	Reason    string `json:"reason"`
+	Policy    string `json:"policy"` // the digest of the one whose rule it is
+	Owner     string `json:"owner"`  // the narrowed key whose rule it is
 	Rule      int64  `json:"rule"`
 	Param     string `json:"param"`
 	Budget    string `json:"budget"`
@@ -263,7 +269,7 @@ var (
 	callsTable   = tableOf[callRow]("keybrake_calls", 2)
 	amountsTable = tableOf[amountRow]("keybrake_amounts", 4)
 	spendTable   = tableOf[spendRow]("keybrake_spend", 10)
-	denialsTable = tableOf[denialRow]("keybrake_denials", 12)
+	denialsTable = tableOf[denialRow]("keybrake_denials", 14)
 	budgetsTable = tableOf[budgetRow]("keybrake_budgets", 9)
 	runsTable    = tableOf[runRow]("keybrake_runs", 3)
 	labelsTable  = tableOf[labelRow]("keybrake_labels", 3)

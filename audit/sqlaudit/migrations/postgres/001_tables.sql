@@ -67,6 +67,8 @@ CREATE TABLE keybrake_calls (
 	vault_key   text   COLLATE "C" NOT NULL,
 	tool        text   COLLATE "C" NOT NULL,
 	step        text   COLLATE "C" NOT NULL,
+	policy      text   COLLATE "C" NOT NULL,
+	customer    text   COLLATE "C" NOT NULL,
 	vendor      text   COLLATE "C" NOT NULL,
 	credential  text   COLLATE "C" NOT NULL,
 	operation   text   COLLATE "C" NOT NULL,
@@ -78,12 +80,14 @@ CREATE TABLE keybrake_calls (
 	flag        text   COLLATE "C" NOT NULL,
 	status      bigint NOT NULL,
 	vendor_request text COLLATE "C" NOT NULL,
+	error       text   COLLATE "C" NOT NULL,
 	refusals    bigint NOT NULL,
 	began       bigint NOT NULL,
 	ended       bigint NOT NULL,
 	changed     bigint NOT NULL,
 	doubt_since bigint NOT NULL,
 	duration    bigint NOT NULL,
+	own_duration bigint NOT NULL,
 	ledger_duration bigint NOT NULL,
 	vendor_duration bigint NOT NULL,
 	PRIMARY KEY (tenant, call)
@@ -129,12 +133,14 @@ CREATE TABLE keybrake_denials (
 	vendor    text   COLLATE "C" NOT NULL,
 	operation text   COLLATE "C" NOT NULL,
 	reason    text   COLLATE "C" NOT NULL,
+	policy    text   COLLATE "C" NOT NULL,
+	owner     text   COLLATE "C" NOT NULL,
 	rule      bigint NOT NULL,
 	param     text   COLLATE "C" NOT NULL,
 	budget    text   COLLATE "C" NOT NULL,
 	removed   bigint NOT NULL,
 	refusals  bigint NOT NULL,
-	PRIMARY KEY (day, tenant, agent, run, vault_key, vendor, operation, reason, rule, param, budget, removed)
+	PRIMARY KEY (day, tenant, agent, run, vault_key, vendor, operation, reason, policy, owner, rule, param, budget, removed)
 );
 CREATE INDEX keybrake_denials_by_run ON keybrake_denials (tenant, run);
 

@@ -67,6 +67,8 @@ CREATE TABLE keybrake_calls (
 	vault_key   TEXT NOT NULL,
 	tool        TEXT NOT NULL,
 	step        TEXT NOT NULL,
+	policy      TEXT NOT NULL,
+	customer    TEXT NOT NULL,
 	vendor      TEXT NOT NULL,
 	credential  TEXT NOT NULL,
 	operation   TEXT NOT NULL,
@@ -78,12 +80,14 @@ CREATE TABLE keybrake_calls (
 	flag        TEXT NOT NULL,
 	status      INTEGER NOT NULL,
 	vendor_request TEXT NOT NULL,
+	error       TEXT NOT NULL,
 	refusals    INTEGER NOT NULL,
 	began       INTEGER NOT NULL,
 	ended       INTEGER NOT NULL,
 	changed     INTEGER NOT NULL,
 	doubt_since INTEGER NOT NULL,
 	duration    INTEGER NOT NULL,
+	own_duration INTEGER NOT NULL,
 	ledger_duration INTEGER NOT NULL,
 	vendor_duration INTEGER NOT NULL,
 	PRIMARY KEY (tenant, call)
@@ -129,12 +133,14 @@ CREATE TABLE keybrake_denials (
 	vendor    TEXT NOT NULL,
 	operation TEXT NOT NULL,
 	reason    TEXT NOT NULL,
+	policy    TEXT NOT NULL,
+	owner     TEXT NOT NULL,
 	rule      INTEGER NOT NULL,
 	param     TEXT NOT NULL,
 	budget    TEXT NOT NULL,
 	removed   INTEGER NOT NULL,
 	refusals  INTEGER NOT NULL,
-	PRIMARY KEY (day, tenant, agent, run, vault_key, vendor, operation, reason, rule, param, budget, removed)
+	PRIMARY KEY (day, tenant, agent, run, vault_key, vendor, operation, reason, policy, owner, rule, param, budget, removed)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keybrake_denials_by_run ON keybrake_denials (tenant, run);
 
