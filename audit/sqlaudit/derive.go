@@ -3,8 +3,10 @@ package sqlaudit
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -70,8 +72,9 @@ func deriveCalls(ctx context.Context, tx *transaction, fresh []entry) error {
 				sums = append(sums, a)
 			}
 		}
-		spent.add(b.was, b.had, -1)
-		spent.add(b.now, b.amounts, 1)
+		if err := errors.Join(spent.add(b.was, b.had, -1), spent.add(b.now, b.amounts, 1)); err != nil {
+			return err
+		}
 	}
 	if err := insert(ctx, tx, callsTable, changed, callsTable.replaced()); err != nil {
 		return err
@@ -187,10 +190,10 @@ func byCall(all []entry) map[callKey][]entry {
 // spending are changes of keybrake_spend, by the row without its sums.
 type spending map[spendRow]*spendRow
 
-// add adds or takes away what a call counts for.
-func (s spending) add(c callRow, sums []amountRow, sign int64) {
+// add adds or takes away what a call counts for. Sums that no column holds are an error, here as in the database.
+func (s spending) add(c callRow, sums []amountRow, sign int64) error {
 	if c.Counted == 0 {
-		return
+		return nil
 	}
 	for _, a := range sums {
 		if a.Actual == 0 && a.Held == 0 {
@@ -204,8 +207,16 @@ func (s spending) add(c callRow, sums []amountRow, sign int64) {
 			s[k] = &spendRow{}
 		}
 		to := s[k]
-		to.Calls, to.Actual, to.Held = to.Calls+sign, to.Actual+sign*a.Actual, to.Held+sign*a.Held
+		to.Calls += sign
+		for _, sum := range [][2]*int64{{&to.Actual, &a.Actual}, {&to.Held, &a.Held}} {
+			change := sign * *sum[1]
+			if change > 0 && *sum[0] > math.MaxInt64-change || change < 0 && *sum[0] < math.MinInt64-change {
+				return fmt.Errorf("the amounts of call %s, with those of the calls beside it, are more than can be summed up", c.Call)
+			}
+			*sum[0] += change
+		}
 	}
+	return nil
 }
 
 // rows are the changes that change something, in the order of the key.

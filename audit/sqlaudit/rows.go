@@ -118,8 +118,8 @@ func name(s string) string {
 	return strings.ToValidUTF8(s[:longestName-34], "") + "~" + hex.EncodeToString(sum[:16])
 }
 
-// plain is s without NUL.
-func plain(s string) string { return strings.ReplaceAll(s, "\x00", "\u2400") }
+// plain is s without NUL, and with U+FFFD for each byte that is not UTF-8, as a line has it.
+func plain(s string) string { return strings.ReplaceAll(string([]rune(s)), "\x00", "\u2400") }
 
 // micros are Unix microseconds, rounded down; 0 for no time.
 func micros(t time.Time) int64 {
