@@ -19,7 +19,7 @@ func derive(ctx context.Context, tx *transaction, fresh []entry) error {
 	if err := deriveCalls(ctx, tx, fresh); err != nil {
 		return err
 	}
-	if err := insert(ctx, tx, denialsTable, denialsOf(fresh), "UPDATE SET refusals = t.refusals + excluded.refusals"); err != nil {
+	if err := insert(ctx, tx, denialsTable, denialsOf(fresh), denialsAdded); err != nil {
 		return err
 	}
 	if err := insert(ctx, tx, budgetsTable, budgetsOf(fresh), budgetsMerged(tx.dialect)); err != nil {
@@ -30,6 +30,12 @@ func derive(ctx context.Context, tx *transaction, fresh []entry) error {
 	}
 	return insert(ctx, tx, labelsTable, labelsOf(fresh), "NOTHING")
 }
+
+// The conflicts that add a change to what stands there.
+const (
+	spendAdded   = "UPDATE SET calls = t.calls + excluded.calls, actual = t.actual + excluded.actual, held = t.held + excluded.held"
+	denialsAdded = "UPDATE SET refusals = t.refusals + excluded.refusals"
+)
 
 // deriveCalls brings calls, their amounts and what was spent up to date. What a call comes to is made anew from all its
 // records, and what was spent moves by the difference.
@@ -82,7 +88,7 @@ func deriveCalls(ctx context.Context, tx *transaction, fresh []entry) error {
 	if err := insert(ctx, tx, amountsTable, sums, amountsTable.replaced()); err != nil {
 		return err
 	}
-	return insert(ctx, tx, spendTable, spent.rows(), "UPDATE SET calls = t.calls + excluded.calls, actual = t.actual + excluded.actual, held = t.held + excluded.held")
+	return insert(ctx, tx, spendTable, spent.rows(), spendAdded)
 }
 
 // A book is what a call came to before and comes to now.
@@ -101,11 +107,7 @@ func refold(ctx context.Context, tx *transaction, keys []callKey, books map[call
 	if len(keys) == 0 {
 		return nil
 	}
-	lock := " ORDER BY t.tenant, t.call"
-	if tx.dialect == PostgreSQL {
-		lock += " FOR UPDATE OF t"
-	}
-	rows, err := ofCalls(ctx, tx, callsTable, keys, lock)
+	rows, err := lockCalls(ctx, tx, keys)
 	if err != nil {
 		return err
 	}
@@ -131,6 +133,15 @@ func refold(ctx context.Context, tx *transaction, keys []callKey, books map[call
 		}
 	}
 	return nil
+}
+
+// lockCalls reads the rows of calls, and keeps others from them until the transaction ends.
+func lockCalls(ctx context.Context, tx *transaction, keys []callKey) ([]callRow, error) {
+	lock := " ORDER BY t.tenant, t.call"
+	if tx.dialect == PostgreSQL {
+		lock += " FOR UPDATE OF t"
+	}
+	return ofCalls(ctx, tx, callsTable, keys, lock)
 }
 
 // ofCalls reads the rows of t that are of calls.

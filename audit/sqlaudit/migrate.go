@@ -60,8 +60,11 @@ func statements(text string) (list []string) {
 	return list
 }
 
-// lockOf is the advisory lock of a migration in PostgreSQL: "KBmigrat".
-const lockOf = 0x4b426d6967726174
+// The advisory locks in PostgreSQL: "KBmigrat", "KBdelete".
+const (
+	migrateLock = 0x4b426d6967726174
+	deleteLock  = 0x4b4264656c657465
+)
 
 // Migrate makes the tables, or brings those of an earlier version up to date, in one transaction: all of it or nothing.
 // Processes that migrate at once do so one after the other, and a later one finds it done. Tables of a later version are an
@@ -104,7 +107,7 @@ func (s *Sink) migrate(ctx context.Context) (err error) {
 		}
 	}()
 	if s.dialect == PostgreSQL {
-		if err := run(fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(lockOf))); err != nil {
+		if err := run(fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(migrateLock))); err != nil {
 			return err
 		}
 	}

@@ -74,25 +74,17 @@ func deriveAll(ctx context.Context, tx *transaction) error {
 		}
 	}
 	for id := ""; ; {
-		kept, err := query(ctx, tx, keptTable, fmt.Sprintf("SELECT %s FROM keybrake_kept WHERE id > $1 ORDER BY id LIMIT %d", names(keptTable.cols, ""), page), id)
+		kept, err := keptAfter(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		var all []entry
-		for _, row := range kept {
-			e, err := entryOfLine(row.Line)
-			if err != nil {
-				return fmt.Errorf("record %s cannot be read: %w", row.ID, err)
-			}
-			all = append(all, e)
-			id = row.ID
-		}
-		if err := deriveCalls(ctx, tx, all); err != nil {
+		if err := deriveCalls(ctx, tx, kept); err != nil {
 			return err
 		}
 		if len(kept) < page {
 			return nil
 		}
+		id = kept[len(kept)-1].ID
 	}
 }
 
@@ -173,7 +165,7 @@ func (s *Sink) compare(ctx context.Context, tx *transaction) error {
 		func() error {
 			return same(ctx, tx, spendTable, schema, "removed = 0 AND NOT (calls = 0 AND actual = 0 AND held = 0)")
 		},
-		func() error { return same(ctx, tx, denialsTable, schema, "removed = 0") },
+		func() error { return same(ctx, tx, denialsTable, schema, "removed = 0 AND refusals <> 0") },
 	} {
 		if err := compare(); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/keybrake/keybrake-go/audit"
 )
@@ -119,7 +120,12 @@ func name(s string) string {
 }
 
 // plain is s without NUL, and with U+FFFD for each byte that is not UTF-8, as a line has it.
-func plain(s string) string { return strings.ReplaceAll(string([]rune(s)), "\x00", "\u2400") }
+func plain(s string) string {
+	if !utf8.ValidString(s) {
+		s = string([]rune(s))
+	}
+	return strings.ReplaceAll(s, "\x00", "\u2400")
+}
 
 // micros are Unix microseconds, rounded down; 0 for no time.
 func micros(t time.Time) int64 {
