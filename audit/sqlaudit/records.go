@@ -122,11 +122,14 @@ func scanStored(rows *sql.Rows) (list []storedRow, err error) {
 	return list, rows.Err()
 }
 
+// bad is the error for a row that is not as it was written.
+func (row storedRow) bad(index int64, why string) error {
+	return &audit.Tampered{Index: index, ID: row.ID, Writer: row.Writer, N: row.N, Why: "changed: " + why}
+}
+
 // whole is the record of a row whose columns are what its line says.
 func (row storedRow) whole(index int64) (audit.Record, error) {
-	bad := func(why string) (audit.Record, error) {
-		return audit.Record{}, &audit.Tampered{Index: index, ID: row.ID, Writer: row.Writer, N: row.N, Why: "changed: " + why}
-	}
+	bad := func(why string) (audit.Record, error) { return audit.Record{}, row.bad(index, why) }
 	e, err := entryOfLine(row.Line)
 	if err != nil {
 		return bad("its line cannot be read: " + err.Error())

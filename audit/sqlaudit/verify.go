@@ -37,7 +37,7 @@ func (s *Sink) Chains(ctx context.Context) iter.Seq2[audit.Record, error] {
 		for {
 			rows, err := s.read(ctx, chained(last))
 			for _, row := range rows {
-				r, err := row.whole(index)
+				r, err := row.exact(index)
 				index++
 				if !yield(r, err) || err != nil {
 					return
@@ -52,6 +52,19 @@ func (s *Sink) Chains(ctx context.Context) iter.Seq2[audit.Record, error] {
 			}
 		}
 	}
+}
+
+// exact is the record of a row that is whole, and whose line is to the byte as a record is written: the hash of a link is of
+// what the line says, which leaves room for blanks and for fields that nobody knows.
+func (row storedRow) exact(index int64) (audit.Record, error) {
+	r, err := row.whole(index)
+	if err != nil {
+		return r, err
+	}
+	if line, err := lineOf(r); err != nil || line != row.Line {
+		return audit.Record{}, row.bad(index, "its line is not one that a record makes")
+	}
+	return r, nil
 }
 
 // chained are the records behind last in the order of the chains, with those that were written again under another link.
