@@ -57,7 +57,7 @@ func (s *Sink) writerAfter(ctx context.Context, writer string) (next string, mor
 // lock lets deletions take turns. It also makes the transaction a writer before it reads: SQLite gives the right to write to
 // none that has read first, if another has written since.
 func (tx *transaction) lock(ctx context.Context) error {
-	text := "UPDATE keybrake_schema SET version = version WHERE false"
+	text := touch
 	if tx.dialect == PostgreSQL {
 		text = fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(deleteLock))
 	}

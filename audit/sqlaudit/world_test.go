@@ -59,7 +59,7 @@ func emptyWorld(t testing.TB, d sqlaudit.Dialect) *world {
 	driver := "pgx"
 	if d == sqlaudit.SQLite {
 		driver = "sqlite"
-		w.dsn = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "audit.db"), RawQuery: "_pragma=journal_mode(WAL)"}).String()
+		w.dsn = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "audit.db"), RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"}).String()
 	} else {
 		w.dsn = pgtest.Database(t)
 	}
