@@ -22,9 +22,9 @@ func (w *world) totals(t testing.TB) string {
 
 func TestDeleteKeepsWhatWasSpentAndWhatVerificationNeeds(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		for seed := range uint64(3) {
+		for seed := range uint64(rounds / 2) {
 			w.empty(t)
-			records := wildStory(seed + 1000).records(40)
+			records := wildStory(seed + 1000).records(30)
 			slices.SortFunc(records, func(x, y audit.Record) int { return x.Time.Compare(y.Time) })
 			chains := []audit.Sink{audit.Chain(w.Sink, nil), audit.Chain(w.Sink, nil), w.Sink}
 			older := map[string]int{}
@@ -125,7 +125,7 @@ func TestACallThatIsNotAtItsEndOutlivesItsRecords(t *testing.T) {
 
 func TestDeletesAtOnceCountOnce(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		records := wildStory(5).records(60)
+		records := wildStory(5).records(10 * rounds)
 		w.write(t, records...)
 		before := w.totals(t)
 		sums := make(chan int64, 4)

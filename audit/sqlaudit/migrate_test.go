@@ -176,6 +176,7 @@ func TestSQLiteThatDoesNotKeepIsRefused(t *testing.T) {
 }
 
 func TestPostgreSQLThatDoesNotKeepIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, sqlaudit.PostgreSQL)
 	refused := func(name, dsn, why string) {
 		t.Helper()
