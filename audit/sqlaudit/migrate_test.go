@@ -245,7 +245,7 @@ func TestBothDatabasesHaveTheSameColumns(t *testing.T) {
 
 func TestWhatAVendorSaysOfADayTakesThePlaceOfWhatItHasSaid(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		usd := func(n int64) []cost.Line { return []cost.Line{{Meter: cost.Charge, Currency: "USD", Amount: n}} }
+
 		f := sqlaudit.VendorFigures{Day: theDay, Vendor: "acme", Credential: "acme", Total: append(usd(5), usd(2)...), Runs: map[string][]cost.Line{"run_1": usd(3), "run_2": usd(1)}, Asked: theDay}
 		must(t, w.PutVendorFigures(t.Context(), f))
 		f.Total, f.Runs = usd(9), map[string][]cost.Line{"run_1": usd(4)}

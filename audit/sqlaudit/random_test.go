@@ -115,7 +115,8 @@ func (s *story) call(id string) (list []audit.Record) {
 	return list
 }
 
-func (s *story) pause() time.Duration { return time.Duration(s.IntN(3600)) * time.Second / 4 } // often the same
+// pause is often the same, so that records are of one time.
+func (s *story) pause() time.Duration { return time.Duration(s.IntN(6)) * 7 * time.Minute }
 
 func (s *story) line() cost.Line {
 	return cost.Line{Meter: pick(s.Rand, cost.Charge, cost.Fee), Currency: pick(s.Rand, cost.Currency("USD"), "EUR"), Amount: s.Int64N(50)}

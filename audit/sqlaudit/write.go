@@ -136,12 +136,17 @@ func (s *Sink) within(ctx context.Context, do func(*transaction) error) error {
 // mostTries is how often a transaction that was in another's way is begun again.
 const mostTries = 20
 
-func (s *Sink) once(ctx context.Context, do func(*transaction) error) (err error) {
+func (s *Sink) once(ctx context.Context, do func(*transaction) error) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
+	err = s.transact(ctx, conn, do)
+	_ = conn.Close() // not deferred: where a driver has panicked, database/sql still holds its locks, and waits for them for good
+	return err
+}
+
+func (s *Sink) transact(ctx context.Context, conn *sql.Conn, do func(*transaction) error) error {
 	if s.dialect == SQLite {
 		if err := s.durable(ctx, conn); err != nil {
 			return err
@@ -151,14 +156,15 @@ func (s *Sink) once(ctx context.Context, do func(*transaction) error) (err error
 	if err != nil {
 		return err
 	}
-	defer func() { _ = begun.Rollback() }() // after a commit it does nothing
 	tx := &transaction{begun, s.dialect}
 	if s.dialect == PostgreSQL && !s.o.InsecureNoSync {
-		if _, err := tx.ExecContext(ctx, "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"); err != nil {
-			return err
-		}
+		_, err = tx.ExecContext(ctx, "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'")
 	}
-	if err := do(tx); err != nil {
+	if err == nil {
+		err = do(tx)
+	}
+	if err != nil {
+		_ = begun.Rollback() // it fails where the connection has gone, and the transaction with it
 		return err
 	}
 	if err := begun.Commit(); err != nil {
