@@ -221,7 +221,7 @@ func forget(ctx context.Context, tx *transaction, roots []callKey) error {
 		stays[group[k]] = true
 	}
 	for _, c := range calls {
-		if c.State == stateOpen || c.State == statePending || c.State == stateInDoubt && c.Attached == 0 {
+		if c.State == stateOpen || c.State == audit.OutcomePending || c.State == audit.OutcomeInDoubt && c.Attached == 0 {
 			stays[group[c.key()]] = true
 		}
 	}

@@ -12,15 +12,11 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 )
 
-// The states of a call. Those that are also an outcome are what the latest record says that tells one.
+// The states of a call that are no outcome. The others are the outcome that the latest record tells.
 const (
-	stateUnknown     = "unknown" // the call's own records have not come
-	stateOpen        = "open"    // its intent alone has come: it is on its way, or nobody was left to say what became of it
-	stateDenied      = "denied"
-	stateExecuted    = "executed"
-	stateNotExecuted = "not_executed"
-	statePending     = "pending"
-	stateInDoubt     = "in_doubt"
+	stateUnknown = "unknown" // the call's own records have not come
+	stateOpen    = "open"    // its intent alone has come: it is on its way, or nobody was left to say what became of it
+	stateDenied  = "denied"
 )
 
 // fold says what the records of a call come to, and of the retries that were attached to it: they are all that there are,
@@ -91,7 +87,7 @@ func (row *callRow) identify(e entry) {
 	r := e.record
 	row.Day, row.Began = dayOf(r.Time), e.Time
 	row.Agent, row.Run, row.Key, row.Tool, row.Step = e.Agent, e.Run, e.Key, name(r.Tool), name(r.Step)
-	row.Policy, row.Customer = name(r.Policy), name(r.Customer)
+	row.Policy, row.Customer, row.Attempt = name(r.Policy), name(r.Customer), int64(r.Attempt)
 	row.Vendor, row.Credential, row.Operation, row.Class, row.Verdict = e.Vendor, name(r.Credential), e.Operation, e.Class, e.Verdict
 }
 
@@ -117,9 +113,9 @@ func (row *callRow) describe(own, all []entry) {
 
 // becomes takes over what a record says of the call's state.
 func (row *callRow) becomes(state string, e entry) {
-	if state != stateInDoubt {
+	if state != audit.OutcomeInDoubt {
 		row.DoubtSince = 0
-	} else if row.State != stateInDoubt {
+	} else if row.State != audit.OutcomeInDoubt {
 		row.DoubtSince = e.Time
 	}
 	row.State, row.Reason, row.Detail = state, e.Reason, plain(e.record.Detail)
@@ -181,22 +177,22 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) er
 	for _, e := range said {
 		r := e.record
 		switch r.Outcome {
-		case stateExecuted, statePending:
+		case audit.OutcomeExecuted, audit.OutcomeAdjusted, audit.OutcomePending:
 			if r.Attached && settled {
 				continue
 			}
 			if err := sums.book(e); err != nil {
 				return err
 			}
-			settled = r.Outcome == stateExecuted && !slices.ContainsFunc(r.Held, func(l cost.Line) bool { return l.Amount > 0 })
+			settled = r.Outcome != audit.OutcomePending && !slices.ContainsFunc(r.Held, func(l cost.Line) bool { return l.Amount > 0 })
 			counted = slices.ContainsFunc(r.Actual, func(l cost.Line) bool { return l.Meter == cost.Calls })
-		case stateNotExecuted:
+		case audit.OutcomeNotExecuted:
 			if r.Attached {
 				continue // the answer to a retry proves nothing about the first attempt
 			}
 			sums.clear()
 			settled, counted = false, false
-		case stateInDoubt:
+		case audit.OutcomeInDoubt:
 			if r.Attached {
 				continue // a retry has no hold of its own to put in doubt
 			}

@@ -67,6 +67,7 @@ func TestTheStateOfACall(t *testing.T) {
 		"not executed, and in doubt":       {[]audit.Record{intent(), said(audit.Outcome, "not_executed", nil, nil), said(audit.Reconciled, "in_doubt", nil, nil)}, "in_doubt", 0, 20, 1, 3},
 		"resolved by a person":             {[]audit.Record{intent(), doubt(nil), but(said(audit.Control, "executed", usd(4), nil), func(r *audit.Record) { r.Reservation, r.Run, r.Vendor = "c1", "", "" })}, "executed", 4, 0, 1, 0},
 		"in doubt again":                   {[]audit.Record{intent(), doubt(nil), said(audit.Reconciled, "not_executed", nil, nil), said(audit.Reconciled, "in_doubt", nil, usd(20))}, "in_doubt", 0, 20, 1, 4},
+		"adjusted":                         {[]audit.Record{intent(), done(20), but(said(audit.Control, "adjusted", usd(6), nil), func(r *audit.Record) { r.Reservation = "c1" }), retry("executed", 20)}, "adjusted", 6, 0, 2, 0},
 		"refused after its intent":         {[]audit.Record{intent(), denial(0)}, "denied", 0, 0, 0, 0},
 		"refused":                          {[]audit.Record{denial(0), denial(40)}, "denied", 0, 0, 0, 0},
 		"found out later and nothing else": {[]audit.Record{said(audit.Reconciled, "executed", usd(9), nil)}, "unknown", 0, 0, 0, 0},

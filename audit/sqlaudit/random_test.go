@@ -123,13 +123,13 @@ func (s *story) line() cost.Line {
 }
 
 func (s *story) outcome(r *audit.Record) {
-	r.Outcome = pick(s.Rand, "executed", "executed", "not_executed", "pending", "in_doubt", "")
+	r.Outcome = pick(s.Rand, "executed", "executed", "adjusted", "not_executed", "pending", "in_doubt", "")
 	r.Reason, r.Actual, r.Held = "", nil, nil
 	if r.Kind == audit.Outcome && r.Outcome == "" {
 		r.Outcome = "executed"
 	}
 	switch {
-	case r.Outcome == "executed" || r.Outcome == "pending":
+	case r.Outcome == "executed" || r.Outcome == "adjusted" || r.Outcome == "pending":
 		r.Actual = []cost.Line{s.line()}
 		if s.IntN(3) == 0 {
 			r.Held = []cost.Line{s.line()}

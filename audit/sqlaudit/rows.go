@@ -152,6 +152,7 @@ type callRow struct {
 	Step           string `json:"step"`
 	Policy         string `json:"policy"`
 	Customer       string `json:"customer"`
+	Attempt        int64  `json:"attempt"`
 	Vendor         string `json:"vendor"`
 	Credential     string `json:"credential"`
 	Operation      string `json:"operation"`

@@ -69,6 +69,7 @@ CREATE TABLE keybrake_calls (
 	step        text   COLLATE "C" NOT NULL,
 	policy      text   COLLATE "C" NOT NULL,
 	customer    text   COLLATE "C" NOT NULL,
+	attempt     bigint NOT NULL,
 	vendor      text   COLLATE "C" NOT NULL,
 	credential  text   COLLATE "C" NOT NULL,
 	operation   text   COLLATE "C" NOT NULL,

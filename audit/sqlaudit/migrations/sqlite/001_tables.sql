@@ -69,6 +69,7 @@ CREATE TABLE keybrake_calls (
 	step        TEXT NOT NULL,
 	policy      TEXT NOT NULL,
 	customer    TEXT NOT NULL,
+	attempt     INTEGER NOT NULL,
 	vendor      TEXT NOT NULL,
 	credential  TEXT NOT NULL,
 	operation   TEXT NOT NULL,
