@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"os"
 	"reflect"
 	"regexp"
@@ -17,6 +18,7 @@ func TestPageShowsWhatRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	page, _, _ = bytes.Cut(page, []byte("\n## SQL\n")) // another module's, whose tests look at it
 	examples, err := os.ReadFile("example_test.go")
 	if err != nil {
 		t.Fatal(err)
