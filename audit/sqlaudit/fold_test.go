@@ -99,6 +99,9 @@ func TestTheStateOfACall(t *testing.T) {
 			if got := w.rows(t, "SELECT state, doubt_since, refusals FROM keybrake_calls WHERE call = 'c1'"); got != want {
 				t.Errorf("it is %s, want %s", got, want)
 			}
+			if got := w.rows(t, "SELECT held FROM keybrake_amounts WHERE meter = 'calls' AND held <> 0"); got != "" {
+				t.Errorf("calls are held: %s", got)
+			}
 			want = fmt.Sprintf("%q\n", []string{fmt.Sprint(tt.actual), fmt.Sprint(tt.held), fmt.Sprint(tt.calls)})
 			if got := w.rows(t, `SELECT coalesce(sum(CASE meter WHEN 'charge' THEN actual END), 0), coalesce(sum(CASE meter WHEN 'charge' THEN held END), 0),
 				coalesce(sum(CASE meter WHEN 'calls' THEN actual END), 0) FROM keybrake_spend`); got != want {

@@ -4,6 +4,7 @@ go 1.25.0
 
 require (
 	github.com/keybrake/keybrake-go v0.0.0
+	github.com/lib/pq v1.10.9
 	modernc.org/sqlite v1.59.0
 )
 

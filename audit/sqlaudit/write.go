@@ -91,7 +91,7 @@ func (s *Sink) commit(jobs []*job) {
 	for _, j := range jobs {
 		if !broken {
 			err = s.write([]*job{j})
-			broken = err != nil && !theRecords(err) // the next would fare no better
+			broken = err != nil && s.dialect == PostgreSQL && !theRecords(err) // the next would fare no better
 		}
 		j.answer(err)
 	}
@@ -190,8 +190,8 @@ func stateOf(err error) string {
 	return ""
 }
 
-// theRecords reports whether an error is about what was to be written and not about the database. SQLite has no way to tell
-// that all drivers have.
+// theRecords reports whether an error of PostgreSQL is about what was to be written and not about the database. Drivers of
+// SQLite have no common way to tell, and a file that cannot be written says so at once.
 func theRecords(err error) bool {
 	var amount *amountError
 	state := stateOf(err)

@@ -41,19 +41,27 @@ func (w *world) all(t testing.TB) (list []audit.Record) {
 }
 
 func TestLaws(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
-		audittest.Run(t, func() (audit.Sink, func() []audit.Record) {
-			w.empty(t)
-			return w.Sink, func() []audit.Record { return w.all(t) }
-		})
-		audittest.RunIdempotent(t, func() (audit.Sink, func() []audit.Record) {
-			w.empty(t)
-			return w.Sink, func() []audit.Record { return w.all(t) }
-		})
-		must(t, w.VerifyDerived(t.Context()))
-		must(t, w.db.Close())
-		audittest.RunBroken(t, func() audit.Sink { return w.Sink })
+	each(t, func(t *testing.T, w *world) { laws(t, w) })
+}
+
+func TestLawsWithAnotherDriver(t *testing.T) {
+	w := newWorld(t, sqlaudit.PostgreSQL)
+	w.open(t, "postgres")
+	laws(t, w)
+}
+
+func laws(t *testing.T, w *world) {
+	audittest.Run(t, func() (audit.Sink, func() []audit.Record) {
+		w.empty(t)
+		return w.Sink, func() []audit.Record { return w.all(t) }
 	})
+	audittest.RunIdempotent(t, func() (audit.Sink, func() []audit.Record) {
+		w.empty(t)
+		return w.Sink, func() []audit.Record { return w.all(t) }
+	})
+	must(t, w.VerifyDerived(t.Context()))
+	must(t, w.db.Close())
+	audittest.RunBroken(t, func() audit.Sink { return w.Sink })
 }
 
 func refusal(id string, count int64) audit.Record {
@@ -106,6 +114,8 @@ func TestAnIdOfAnotherRecordIsAnError(t *testing.T) {
 			"another amount":         {executed("e9", "c9", 1), executed("e1", "c1", 6)},
 			"another in the batch":   {executed("e9", "c9", 1), executed("e8", "c1", 6), executed("e8", "c1", 7)},
 			"a digit of the time":    {func() audit.Record { r := executed("e1", "c1", 5); r.Time = r.Time.Add(1); return r }()},
+			"another cost alone":     {func() audit.Record { r := executed("e1", "c1", 5); r.Actual[0].Amount = 4; return r }()},
+			"another detail alone":   {func() audit.Record { r := executed("e1", "c1", 5); r.Detail = "x"; return r }()},
 			"another, in between it": {executed("e9", "c9", 1), executed("e1", "c2", 5), executed("e7", "c9", 1)},
 		} {
 			if err := w.WriteBatch(t.Context(), batch); !errors.Is(err, sqlaudit.ErrConflict) {
@@ -153,6 +163,8 @@ func until(t testing.TB, what string, is func() bool) {
 func TestWritesThatComeTogetherShareACommit(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.write(t, executed("there", "c0", 1))
+		full := much()
+		w.write(t, full[:10]...)
 		release := w.blocked(t)
 		defer release()
 		const writers = 20
@@ -168,7 +180,7 @@ func TestWritesThatComeTogetherShareACommit(t *testing.T) {
 			must(t, <-results)
 		}
 		if w.dialect == sqlaudit.PostgreSQL {
-			if got := w.rows(t, "SELECT count(DISTINCT xmin::text), count(*) FROM keybrake_records"); got != `["3" "22"]`+"\n" {
+			if got := w.rows(t, "SELECT count(DISTINCT xmin::text), count(*) FROM keybrake_records"); got != `["4" "32"]`+"\n" {
 				t.Errorf("%s: transactions and records", got)
 			}
 		}
@@ -179,12 +191,14 @@ func TestWritesThatComeTogetherShareACommit(t *testing.T) {
 		until(t, "begun", func() bool { return w.db.Stats().InUse == 2 && w.Waiting() == 0 })
 		bad := make(chan error, 1)
 		go func() { bad <- w.Write(t.Context(), executed("there", "c0", 2)) }()
+		tooMuch := full[10]
+		go func() { results <- negated(w.Write(t.Context(), tooMuch)) }()
 		for i := range 5 {
 			go func() { results <- w.Write(t.Context(), executed(fmt.Sprint("f", i), fmt.Sprint("d", i), 1)) }()
 		}
-		until(t, "waiting", func() bool { return w.Waiting() == 6 })
+		until(t, "waiting", func() bool { return w.Waiting() == 7 })
 		release()
-		for range 6 {
+		for range 7 {
 			must(t, <-results)
 		}
 		if err := <-bad; !errors.Is(err, sqlaudit.ErrConflict) {
@@ -319,14 +333,27 @@ func TestARecordThatCouldNotBeReadIsNotTaken(t *testing.T) {
 	})
 }
 
+// negated is an error where there is none.
+func negated(err error) error {
+	if err == nil {
+		return errors.New("it was taken")
+	}
+	return nil
+}
+
+// much are twelve records of a run, of which the first ten can be summed up.
+func much() (list []audit.Record) {
+	for i := range 12 { // the most that a line can say, 1024 times, is more than an int64 holds
+		r := executed(fmt.Sprint("much", i), fmt.Sprint("much", i), cost.Max)
+		r.Run, r.Actual = "run_much", slices.Repeat(r.Actual, 100)
+		list = append(list, r)
+	}
+	return list
+}
+
 func TestSumsThatNoColumnHoldsAreAnError(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		var batch []audit.Record
-		for i := range 12 { // the most that a line can say, 1024 times, is more than an int64 holds
-			r := executed(fmt.Sprint("e", i), fmt.Sprint("c", i), cost.Max)
-			r.Actual = slices.Repeat(r.Actual, 100)
-			batch = append(batch, r)
-		}
+		batch := much()
 		w.write(t, batch[:10]...)
 		before := w.dump(t)
 		if w.WriteBatch(t.Context(), batch[10:]) == nil {
