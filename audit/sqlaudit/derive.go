@@ -241,24 +241,20 @@ func (s spending) rows() (list []spendRow) {
 	return sortedRows(spendTable, list)
 }
 
-// sortedRows puts rows in the order of their key.
+// sortedRows puts rows in an order by their key that is the same for all who write the table.
 func sortedRows[R any](t table[R], list []R) []R {
-	slices.SortFunc(list, func(x, y R) int {
-		px, py := t.pointers(&x), t.pointers(&y)
-		for i := range t.keys {
-			var c int
-			switch a := px[i].(type) {
-			case *string:
-				c = strings.Compare(*a, *py[i].(*string))
-			case *int64:
-				c = cmp.Compare(*a, *py[i].(*int64))
-			}
-			if c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
+	type keyed struct {
+		key string
+		row R
+	}
+	rows := make([]keyed, len(list))
+	for i := range list {
+		rows[i] = keyed{t.keyOf(&list[i]), list[i]}
+	}
+	slices.SortFunc(rows, func(x, y keyed) int { return strings.Compare(x.key, y.key) })
+	for i, r := range rows {
+		list[i] = r.row
+	}
 	return list
 }
 

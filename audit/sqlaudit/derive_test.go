@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/keybrake/keybrake-go/audit/sqlaudit"
 )
@@ -90,5 +91,58 @@ func TestWritersAtOnceDeriveTheSame(t *testing.T) {
 			t.Error(diff(got, want))
 		}
 		must(t, w.VerifyDerived(t.Context()))
+	})
+}
+
+// What is derived is compared with the records of one moment, and made anew from all of them, while others write.
+func TestOthersWriteMeanwhile(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.write(t, newStory(1).records(5)...)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 3 {
+			s := newStory(uint64(i + 100))
+			s.n = (i + 1) * 1_000_000
+			other := sqlaudit.New(w.db, w.dialect, nil)
+			wg.Go(func() {
+				for {
+					for _, batch := range s.batches(s.shuffled(s.records(4))) {
+						if err := other.WriteBatch(t.Context(), batch); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range rounds {
+			if err := w.VerifyDerived(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := w.Rebuild(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		close(stop)
+		wg.Wait()
+		must(t, w.VerifyDerived(t.Context()))
+	})
+}
+
+// Refusals that are counted together are of the day of the first of them.
+func TestRefusalsCountOnTheirDay(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		counted := refusal("e1", 7)
+		counted.First, counted.Last = theDay.Add(-time.Second), theDay
+		w.write(t, counted, refusal("e2", 0))
+		want := `["2026-11-21" "7"]` + "\n" + `["2026-11-22" "1"]` + "\n"
+		if got := w.rows(t, "SELECT day, refusals FROM keybrake_denials"); got != want {
+			t.Error(diff(got, want))
+		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -49,6 +50,21 @@ func (t table[R]) pointers(r *R) (to []any) {
 		to = append(to, v.Field(c.at).Addr().Interface())
 	}
 	return to
+}
+
+// keyOf is a row's key as text.
+func (t table[R]) keyOf(r *R) string {
+	var key []byte
+	v := reflect.ValueOf(r).Elem()
+	for _, c := range t.cols[:t.keys] {
+		if f := v.Field(c.at); f.Kind() == reflect.String {
+			key = append(key, f.String()...)
+		} else {
+			key = strconv.AppendInt(key, f.Int(), 10)
+		}
+		key = append(key, 0) // which no column has
+	}
+	return string(key)
 }
 
 // replaced is the conflict that puts a row in the place of the one that has its key.
