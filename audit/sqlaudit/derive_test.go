@@ -146,3 +146,27 @@ func TestRefusalsCountOnTheirDay(t *testing.T) {
 		}
 	})
 }
+
+// In PostgreSQL a transaction that is under way may have put a record that Rebuild cannot see yet, and count it beside.
+func TestRebuildWaitsForWritesThatAreUnderWay(t *testing.T) {
+	w := newWorld(t, sqlaudit.PostgreSQL)
+	w.write(t, refusal("e1", 3))
+	tx, err := w.db.Begin()
+	must(t, err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.Exec("LOCK TABLE keybrake_records IN ROW EXCLUSIVE MODE") // as an INSERT does
+	must(t, err)
+	done := make(chan error, 1)
+	go func() { done <- w.Rebuild(t.Context()) }()
+	until(t, "waiting", func() bool {
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+		return w.rows(t, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'keybrake_records'::regclass") == `["1"]`+"\n"
+	})
+	must(t, tx.Rollback())
+	must(t, <-done)
+	must(t, w.VerifyDerived(t.Context()))
+}
