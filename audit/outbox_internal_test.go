@@ -83,7 +83,16 @@ func TestAnOutboxRecordThatIsNotOnTheDiskIsNotKept(t *testing.T) {
 	if got := f.ids(t); !slices.Equal(got, []string{"a", "d"}) {
 		t.Errorf("after a restart: %q", got)
 	}
-	if err := f.add([]Record{{Version: 1, ID: "e", Detail: strings.Repeat("x", longestLine)}}); err == nil {
+	if _, err := f.file.WriteString("half a li"); err != nil { // the machine failed here
+		t.Fatal(err)
+	}
+	f = f.reopened(t)
+	f.put(t, "e")
+	if got := f.reopened(t).ids(t); !slices.Equal(got, []string{"a", "d", "e"}) {
+		t.Errorf("behind a line that was cut: %q", got)
+	}
+	f = openNew(t)
+	if err := f.add([]Record{{Version: 1, ID: "f", Detail: strings.Repeat("x", longestLine)}}); err == nil {
 		t.Error("a record that no reader takes is kept")
 	}
 	_ = f.close()
