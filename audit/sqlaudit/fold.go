@@ -17,10 +17,11 @@ const (
 	stateUnknown     = "unknown" // the call's own records have not come
 	stateOpen        = "open"    // its intent alone has come: it is on its way, or nobody was left to say what became of it
 	stateDenied      = "denied"
-	stateExecuted    = "executed"
-	stateNotExecuted = "not_executed"
-	statePending     = "pending"
-	stateInDoubt     = "in_doubt"
+	stateExecuted    = audit.OutcomeExecuted
+	stateNotExecuted = audit.OutcomeNotExecuted
+	statePending     = audit.OutcomePending
+	stateInDoubt     = audit.OutcomeInDoubt
+	stateAdjusted    = audit.OutcomeAdjusted
 )
 
 // fold says what the records of a call come to, and of the retries that were attached to it: they are all that there are,
@@ -181,14 +182,14 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) er
 	for _, e := range said {
 		r := e.record
 		switch r.Outcome {
-		case stateExecuted, statePending:
+		case stateExecuted, stateAdjusted, statePending:
 			if r.Attached && settled {
 				continue
 			}
 			if err := sums.book(e); err != nil {
 				return err
 			}
-			settled = r.Outcome == stateExecuted && !slices.ContainsFunc(r.Held, func(l cost.Line) bool { return l.Amount > 0 })
+			settled = r.Outcome != statePending && !slices.ContainsFunc(r.Held, func(l cost.Line) bool { return l.Amount > 0 })
 			counted = slices.ContainsFunc(r.Actual, func(l cost.Line) bool { return l.Meter == cost.Calls })
 		case stateNotExecuted:
 			if r.Attached {
