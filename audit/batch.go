@@ -10,7 +10,8 @@ import (
 //
 // WriteBatch takes all of rs, in their order. When it returns nil, each is as durable as after Write. On error nothing may
 // be assumed of any of them, but that those which are kept are the first ones: a sink that can takes all or none. A sink
-// changes nothing in rs or in the records' slices, and keeps neither. No records are nothing to do, and no error.
+// changes nothing in rs or in the records' slices, and keeps neither. No records are nothing to do, and no error. Where
+// records of several calls go together, the context has the values of none of them.
 type BatchSink interface {
 	Sink
 	WriteBatch(ctx context.Context, rs []Record) error

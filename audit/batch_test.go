@@ -369,3 +369,18 @@ func TestFileTakesBatches(t *testing.T) {
 		}
 	}
 }
+
+type following struct{ audittest.Recorder }
+
+func (*following) Begin(ctx context.Context) context.Context           { return ctx }
+func (*following) Forward(_, outgoing context.Context) context.Context { return outgoing }
+func (*following) End(context.Context, audit.Record)                   {}
+
+// What follows calls is found behind all that stands before a sink.
+func TestFollowersAreFoundBehindAll(t *testing.T) {
+	var f following
+	s := audit.Tee(audit.InsecureDiscard(), audit.Chain(newOutbox(t, audit.InsecureBuffer(audit.Guard(&f), nil), outboxPath(t), nil), nil))
+	if got := audit.Followers(s); len(got) != 1 || got[0] != audit.Follower(&f) {
+		t.Errorf("got %v", got)
+	}
+}

@@ -15,6 +15,18 @@ import (
 // plain hides that a sink takes batches.
 type plain struct{ audit.Sink }
 
+// A store takes two milliseconds for whatever it is given at once, as a database's commit over a network does.
+type store struct{}
+
+func (s store) Write(ctx context.Context, r audit.Record) error {
+	return s.WriteBatch(ctx, []audit.Record{r})
+}
+
+func (store) WriteBatch(context.Context, []audit.Record) error {
+	time.Sleep(2 * time.Millisecond)
+	return nil
+}
+
 // What one record costs, for one call after another and for 16 at a time: with 16, ns/op is the time between two records,
 // not how long one takes. In a call there are two, an intent and an outcome. The context has a deadline, as the brake's has, and the sinks are contained, as the brake contains them.
 func BenchmarkSinks(b *testing.B) {
@@ -51,6 +63,14 @@ func BenchmarkSinks(b *testing.B) {
 		{"Chain(Outbox(File))/signed", func(b *testing.B) audit.Sink { return audit.Chain(outbox(b, file(b, nil)), writer(1)) }},
 		{"Chain(File)/signed", func(b *testing.B) audit.Sink { return audit.Chain(file(b, nil), writer(1)) }},
 		{"Chain(File)/signed,one-by-one", func(b *testing.B) audit.Sink { return audit.Chain(plain{file(b, nil)}, writer(1)) }},
+		{"store", func(*testing.B) audit.Sink { return store{} }},
+		{"InsecureBuffer(store)", func(b *testing.B) audit.Sink {
+			s := audit.InsecureBuffer(store{}, nil)
+			b.Cleanup(func() { _ = s.Close() })
+			return s
+		}},
+		{"Chain(store)/signed", func(*testing.B) audit.Sink { return audit.Chain(store{}, writer(1)) }},
+		{"Chain(store)/signed,one-by-one", func(*testing.B) audit.Sink { return audit.Chain(plain{store{}}, writer(1)) }},
 	} {
 		b.Run(bb.name+"/1", func(b *testing.B) { benchmark(b, bb.make(b), 1) })
 		b.Run(bb.name+"/16", func(b *testing.B) { benchmark(b, bb.make(b), 16) })

@@ -202,3 +202,23 @@ func ExampleVerified_Checkpoint() {
 	}
 	// Output: removed: the chain ends at 2 and went to 3
 }
+
+// What is taken for a checkpoint says what was signed, however it is spelt.
+func FuzzParseCheckpoint(f *testing.F) {
+	key := writer(3)
+	signed := map[string]audit.Head{"w1": {N: 4, Hash: "aa"}}
+	text, err := audit.Verified{Heads: signed}.Checkpoint(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(text))
+	f.Add(strings.Replace(string(text), `"w1"`, `"w1":{"n":1},"w1"`, 1))
+	f.Add(strings.Replace(string(text), `"heads"`, `"heads":{"w2":{"n":1,"hash":"bb"}},"heads"`, 1))
+	f.Add(strings.Replace(string(text), `"sign"`, `"heads":{},"sign"`, 1))
+	f.Add(`{"v":1,"sign":""}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if c, err := audit.ParseCheckpoint([]byte(text), public(key)); err == nil && !reflect.DeepEqual(c.Heads, signed) {
+			t.Errorf("%q says %+v", text, c)
+		}
+	})
+}

@@ -85,6 +85,16 @@ func ExampleFile() {
 	_ = sink
 }
 
+// A store that is out refuses calls; what became of those before waits on the disk.
+func ExampleChain_outbox() {
+	var store audit.Sink           // a database, say
+	var signing ed25519.PrivateKey // from your secret store
+
+	box := audit.Outbox(store, "/var/lib/keybrake/outbox", nil)
+	sink := audit.Chain(box, signing) // Config.Audit
+	_ = sink
+}
+
 // A file must take every record before a call is forwarded; the log gets them too, when it can.
 func ExampleTee() {
 	var file audittest.Recorder

@@ -49,17 +49,18 @@ type FileSink struct {
 	size   int64
 	closed bool
 
-	begun  atomic.Int64 // how many writes have begun
-	done   atomic.Int64 // how many of them have ended, well or not
-	flush  sync.Mutex   // held by the one sync that is under way; of what follows
-	synced int64        // so many of the writes are on the disk, but for those that follow
-	lost   [2]int64     // of the writes above the first, up to the second, there are some that no sync has brought to the disk
+	begun   atomic.Int64 // how many writes have begun
+	done    atomic.Int64 // how many of them have ended, well or not
+	flush   *sync.Cond   // says when a sync has ended; its lock is of what follows
+	syncing bool         // one is under way
+	synced  int64        // so many of the writes are on the disk, but for those that follow
+	lost    [2]int64     // of the writes above the first, up to the second, there are some that no sync has brought to the disk
 }
 
 // File returns a sink that writes to the file of that path, which is opened, and made if there is none, at the first
 // write or by Check.
 func File(path string, o *FileOptions) *FileSink {
-	return &FileSink{path: path, o: *cmp.Or(o, &FileOptions{}), turn: newTurn()}
+	return &FileSink{path: path, o: *cmp.Or(o, &FileOptions{}), turn: newTurn(), flush: sync.NewCond(new(sync.Mutex))}
 }
 
 // Check opens the file.
@@ -116,28 +117,38 @@ func (s *FileSink) some(lines [][]byte) (rest [][]byte, err error) {
 	return lines[n:], err
 }
 
-// sync returns when the first n writes are on the disk, the last of which went to file. Who comes while another syncs finds
-// that done, most likely, and waits for no disk of its own.
+// sync returns when the first n writes are on the disk, the last of which went to file. Who comes while another syncs waits
+// for that and then, most likely, for one more that is for all who came meanwhile.
 func (s *FileSink) sync(file *os.File, n int64) error {
-	s.flush.Lock()
-	defer s.flush.Unlock()
-	switch {
-	case s.lost[0] < n && n <= s.lost[1]:
-		return errNotSynced
-	case s.synced >= n:
-		return nil
+	s.flush.L.Lock()
+	defer s.flush.L.Unlock()
+	for {
+		switch {
+		case s.lost[0] < n && n <= s.lost[1]:
+			return errNotSynced
+		case s.synced >= n:
+			return nil
+		case !s.syncing:
+			return s.syncNow(file)
+		}
+		s.flush.Wait()
 	}
-	return s.syncNow(file)
 }
 
 var errNotSynced = errors.New("audit: the file that the record was written to could not be synced")
 
 // syncNow brings to the disk what is written, for all that wait for it. When that fails, it has failed for all of them, and
 // for what was written meanwhile: a system says once that it could not write, forgets what that was, and the sync after it
-// succeeds. flush is held.
+// succeeds. The lock is held, but not meanwhile.
 func (s *FileSink) syncNow(file *os.File) error {
 	done := s.done.Load()
-	if err := file.Sync(); err != nil {
+	s.syncing = true
+	s.flush.L.Unlock()
+	err := file.Sync()
+	s.flush.L.Lock()
+	s.syncing = false
+	s.flush.Broadcast()
+	if err != nil {
 		if s.lost[1] == 0 {
 			s.lost[0] = s.synced
 		}
@@ -301,8 +312,11 @@ func (s *FileSink) leave() error {
 	if s.file == nil {
 		return nil
 	}
-	s.flush.Lock()
-	defer s.flush.Unlock()
+	s.flush.L.Lock()
+	defer s.flush.L.Unlock()
+	for s.syncing {
+		s.flush.Wait()
+	}
 	var err error
 	if !s.o.InsecureNoSync {
 		err = s.syncNow(s.file)

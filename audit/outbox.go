@@ -101,7 +101,7 @@ func (s *OutboxSink) put(ctx context.Context, l load) error {
 	var behind bool
 	err := s.turn.do(ctx, func() (err error) {
 		if err = s.ready(); err == nil && s.file.waits() > 0 {
-			behind, err = true, s.keep(ctx, l.records)
+			behind, err = true, s.keep(l.records)
 		}
 		return err
 	})
@@ -112,7 +112,7 @@ func (s *OutboxSink) put(ctx context.Context, l load) error {
 	if failed == nil {
 		return nil
 	}
-	if err := s.turn.do(ctx, func() error { return s.keep(ctx, l.records[n:]) }); err != nil {
+	if err := s.turn.do(ctx, func() error { return s.keep(l.records[n:]) }); err != nil {
 		return errors.Join(failed, err)
 	}
 	return nil
@@ -192,11 +192,10 @@ func (s *OutboxSink) ready() (err error) {
 	return nil
 }
 
-// keep writes rs to the file. Not if ctx has ended: then who gave them has gone on, and may have given what comes after.
-func (s *OutboxSink) keep(ctx context.Context, rs []Record) error {
+// keep writes rs to the file. It comes in turn, and so not when ctx has ended: then who gave rs has gone on, and what he gave
+// after it may have passed by the file.
+func (s *OutboxSink) keep(rs []Record) error {
 	switch {
-	case ctx.Err() != nil:
-		return late(ctx)
 	case s.closed:
 		return errFileClosed
 	case s.file.waits()+len(rs) > s.o.Records:

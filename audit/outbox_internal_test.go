@@ -83,7 +83,16 @@ func TestAnOutboxRecordThatIsNotOnTheDiskIsNotKept(t *testing.T) {
 	if got := f.ids(t); !slices.Equal(got, []string{"a", "d"}) {
 		t.Errorf("after a restart: %q", got)
 	}
-	if err := f.add([]Record{{Version: 1, ID: "e", Detail: strings.Repeat("x", longestLine)}}); err == nil {
+	if _, err := f.file.WriteString("half a li"); err != nil { // the machine failed here
+		t.Fatal(err)
+	}
+	f = f.reopened(t)
+	f.put(t, "e")
+	if got := f.reopened(t).ids(t); !slices.Equal(got, []string{"a", "d", "e"}) {
+		t.Errorf("behind a line that was cut: %q", got)
+	}
+	f = openNew(t)
+	if err := f.add([]Record{{Version: 1, ID: "f", Detail: strings.Repeat("x", longestLine)}}); err == nil {
 		t.Error("a record that no reader takes is kept")
 	}
 	_ = f.close()
@@ -125,4 +134,48 @@ func TestAnOutboxFileForgetsWhatWasTaken(t *testing.T) {
 	if got := f.reopened(t).ids(t); !slices.Equal(got, []string{"new"}) {
 		t.Errorf("got %q", got)
 	}
+}
+
+// Whatever stands in the file, it is refused as it is, or what it holds is kept, with what comes behind it.
+func FuzzOutboxFile(f *testing.F) {
+	line := func(l outboxLine) string {
+		text, err := l.pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		return string(text)
+	}
+	a, b, taken := line(outboxLine{Record: &Record{Version: 1, ID: "a"}}), line(outboxLine{Record: &Record{Version: 1, ID: "b"}}), line(outboxLine{Taken: 1})
+	for _, text := range []string{"", a + b, a + b + taken, a + taken + b, taken, a + b[:9], a[:20] + "\n" + b, "\n\n" + a, "00000000 \n", a + strings.TrimSuffix(b, "\n")} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "outbox")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, err := openOutbox(path)
+		if err != nil {
+			if now, _ := os.ReadFile(path); string(now) != text {
+				t.Errorf("it is refused, and changed to %q", now)
+			}
+			return
+		}
+		held := o.waits()
+		before, err := o.oldest(held + 1)
+		if err != nil || len(before) != held {
+			t.Fatalf("%d of %d records, %v", len(before), held, err)
+		}
+		o.put(t, "new")
+		o = o.reopened(t)
+		if o.waits() != held+1 {
+			t.Fatalf("%d wait after one more than %d", o.waits(), held)
+		}
+		if held > 0 {
+			o.taken(held)
+		}
+		if got := o.reopened(t).ids(t); !slices.Equal(got, []string{"new"}) {
+			t.Errorf("%q are left", got)
+		}
+	})
 }

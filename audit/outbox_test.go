@@ -176,7 +176,7 @@ func TestASinkThatHangsDoesNotKeepARecordFromTheFile(t *testing.T) {
 
 // Who has given up on a record goes on to the next, which may pass by the file: the first must not come up behind it.
 func TestARecordThatWasGivenUpIsNotKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	for range 30 { // what is ready and what has ended are taken at random
 		var r audittest.Recorder
 		ctx, cancel := context.WithCancel(t.Context())
 		first := true
@@ -189,18 +189,16 @@ func TestARecordThatWasGivenUpIsNotKept(t *testing.T) {
 			return r.Write(c, rec)
 		})
 		s := newOutbox(t, next, outboxPath(t), nil)
-		if err := s.Write(ctx, of(audit.Outcome, "given up")); err == nil {
-			t.Error("it is kept")
+		if err := s.Write(ctx, of(audit.Outcome, "given up")); err == nil || s.Waiting() != 0 {
+			t.Fatalf("it is kept: %v", err)
 		}
 		if err := s.Write(t.Context(), of(audit.Outcome, "next")); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Minute)
 		if got := idsOf(r.Records()); !slices.Equal(got, []string{"next"}) {
 			t.Errorf("got %q", got)
 		}
-		_ = s.Close()
-	})
+	}
 }
 
 func TestAFullOutboxTakesNoMore(t *testing.T) {

@@ -19,12 +19,16 @@ func TestPageShowsWhatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	page, _, _ = bytes.Cut(page, []byte("\n## SQL\n")) // another module's, whose tests look at it
-	examples, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var examples []byte
+	for _, name := range []string{"example_test.go", "checkpoint_test.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples = append(examples, text...)
 	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 2 {
+	if len(blocks) != 5 {
 		t.Errorf("the page has %d blocks of Go", len(blocks))
 	}
 	for _, b := range blocks {

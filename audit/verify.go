@@ -18,7 +18,8 @@ type VerifyOptions struct {
 	Keys []ed25519.PublicKey
 
 	// From is where the chains went on from, by writer, where older records were put away or removed on purpose: the Heads of
-	// the verification of those. A writer that is not in it has to begin with its first record.
+	// the verification of those. A writer that is not in it has to begin with its first record. Of what was put away nothing
+	// may stand there once more: a batch that was given again across the cut looks inserted; verify both parts together then.
 	From map[string]Head
 
 	// Until is what has to be there still: Heads that were kept elsewhere, those of a [Checkpoint] say. A chain that ends

@@ -128,6 +128,9 @@ func (s *story) outcome(r *audit.Record) {
 	if r.Kind == audit.Outcome && r.Outcome == "" {
 		r.Outcome = "executed"
 	}
+	if r.Kind == audit.Control && r.Outcome == "executed" && s.IntN(2) == 0 {
+		r.Outcome = "adjusted"
+	}
 	switch {
 	case r.Outcome == "executed" || r.Outcome == "adjusted" || r.Outcome == "pending":
 		r.Actual = []cost.Line{s.line()}
