@@ -127,10 +127,16 @@ func (s *Sink) within(ctx context.Context, do func(*transaction) error) error {
 		if err == nil {
 			return nil
 		}
-		if code := stateOf(err); ctx.Err() != nil || try == mostTries || code != "40001" && code != "40P01" {
+		if ctx.Err() != nil || try == mostTries || !inTheWay(err) {
 			return fmt.Errorf("sqlaudit: %w", err)
 		}
 	}
+}
+
+// inTheWay reports whether a transaction failed because of another. What SQLite's drivers say has but the text in common.
+func inTheWay(err error) bool {
+	code := stateOf(err)
+	return code == "40001" || code == "40P01" || strings.Contains(err.Error(), "database is locked")
 }
 
 // mostTries is how often a transaction that was in another's way is begun again.
@@ -168,6 +174,8 @@ func (s *Sink) transact(ctx context.Context, conn *sql.Conn, do func(*transactio
 		return err
 	}
 	if err := begun.Commit(); err != nil {
+		// SQLite has the transaction still where a reader was in its way, and database/sql has forgotten it.
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return fmt.Errorf("the commit failed, and may yet be found to stand: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -485,5 +486,34 @@ func TestAFullDiskIsAnErrorEachTime(t *testing.T) {
 	_, err = w.db.Exec("PRAGMA max_page_count = 1000000")
 	must(t, err)
 	w.write(t, executed("more", "more", 1))
+	must(t, w.VerifyDerived(t.Context()))
+}
+
+// Where SQLite keeps no write-ahead log, who reads is in the way of a commit. It is tried again, and leaves nothing open.
+func TestAReaderInTheWayOfACommit(t *testing.T) {
+	w := opened(t, filepath.Join(t.TempDir(), "audit.db"), "_pragma=busy_timeout(20)")
+	must(t, w.Migrate(t.Context()))
+	w.write(t, executed("e1", "c1", 1))
+	reader, err := w.db.Conn(t.Context())
+	must(t, err)
+	defer func() { _ = reader.Close() }()
+	read := func(statement string) { _, err := reader.ExecContext(t.Context(), statement); must(t, err) }
+	read("BEGIN")
+	var n int
+	must(t, reader.QueryRowContext(t.Context(), "SELECT count(*) FROM keybrake_records").Scan(&n))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if w.Write(ctx, executed("e2", "c2", 1)) == nil {
+		t.Fatal("it was written")
+	}
+	read("COMMIT")
+	w.write(t, executed("e3", "c3", 1))
+	read("BEGIN")
+	must(t, reader.QueryRowContext(t.Context(), "SELECT count(*) FROM keybrake_records").Scan(&n))
+	done := make(chan error, 1)
+	go func() { done <- w.Write(t.Context(), executed("e4", "c4", 1)) }()
+	until(t, "begun", func() bool { return w.db.Stats().InUse == 2 })
+	read("COMMIT")
+	must(t, <-done)
 	must(t, w.VerifyDerived(t.Context()))
 }
