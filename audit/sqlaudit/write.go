@@ -174,8 +174,6 @@ func (s *Sink) transact(ctx context.Context, conn *sql.Conn, do func(*transactio
 		return err
 	}
 	if err := begun.Commit(); err != nil {
-		// SQLite has the transaction still where a reader was in its way, and database/sql has forgotten it.
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return fmt.Errorf("the commit failed, and may yet be found to stand: %w", err)
 	}
 	return nil
