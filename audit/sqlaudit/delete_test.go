@@ -149,3 +149,33 @@ func TestDeletesAtOnceCountOnce(t *testing.T) {
 		must(t, w.VerifyDerived(t.Context()))
 	})
 }
+
+// After a Delete the tables that only add may say more than the records that are left, and not less.
+func TestVerifyDerivedAfterADelete(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		old, young := refusal("old", 2), refusal("young", 3)
+		young.Time = theDay.Add(40 * time.Hour)
+		w.write(t, append(newStory(9).records(25), old, young)...)
+		if n, err := w.Delete(t.Context(), theDay.Add(36*time.Hour)); n == 0 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		for table, tamper := range map[string]string{
+			"budgets": "UPDATE keybrake_budgets SET peak = 0", "runs": "UPDATE keybrake_runs SET last = 0", "labels": "DELETE FROM keybrake_labels",
+			"spend": "UPDATE keybrake_spend SET actual = actual + 1 WHERE removed = 0", "denials": "UPDATE keybrake_denials SET refusals = refusals + 1 WHERE removed = 0",
+		} {
+			var bad *sqlaudit.Mismatch
+			must(t, w.VerifyDerived(t.Context()))
+			w.exec(t, tamper)
+			if err := w.VerifyDerived(t.Context()); !errors.As(err, &bad) || bad.Table != "keybrake_"+table {
+				t.Errorf("%s: %v", tamper, err)
+			}
+			must(t, w.Rebuild(t.Context()))
+		}
+		must(t, w.VerifyDerived(t.Context()))
+		for _, kept := range []string{"spend", "denials"} { // of removed records, which Rebuild does not touch
+			if got := w.rows(t, "SELECT count(*) FROM keybrake_"+kept+" WHERE removed = 1"); got == `["0"]`+"\n" {
+				t.Errorf("nothing is left of removed records in %s", kept)
+			}
+		}
+	})
+}

@@ -104,7 +104,7 @@ func TestOthersWriteMeanwhile(t *testing.T) {
 			s.n = (i + 1) * 1_000_000
 			other := sqlaudit.New(w.db, w.dialect, nil)
 			wg.Go(func() {
-				for range 5 * rounds {
+				for range 2 * rounds {
 					for _, batch := range s.batches(s.shuffled(s.records(3))) {
 						if err := other.WriteBatch(t.Context(), batch); err != nil {
 							t.Error(err)

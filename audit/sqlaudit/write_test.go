@@ -56,10 +56,6 @@ func laws(t *testing.T, w *world) {
 		w.empty(t)
 		return w.Sink, func() []audit.Record { return w.all(t) }
 	})
-	audittest.RunIdempotent(t, func() (audit.Sink, func() []audit.Record) {
-		w.empty(t)
-		return w.Sink, func() []audit.Record { return w.all(t) }
-	})
 	must(t, w.VerifyDerived(t.Context()))
 	must(t, w.db.Close())
 	audittest.RunBroken(t, func() audit.Sink { return w.Sink })
