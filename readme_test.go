@@ -100,6 +100,7 @@ const given = `package fragments
 
 import (
 	"context"
+	"crypto/ed25519"
 	"io"
 	"log"
 	"net/http"
@@ -131,6 +132,7 @@ var (
 	reconciler *keybrake.Reconciler
 	yesterday  time.Time
 	file       io.Reader
+	signing    ed25519.PrivateKey
 	err        error
 	_          = log.Print
 	_          = kbstripe.New
