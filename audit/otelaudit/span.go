@@ -194,6 +194,8 @@ func attributes(r audit.Record) []attribute.KeyValue {
 // call an error, or that the outcome is not known. Empty: it is none.
 func errorType(r audit.Record) string {
 	switch {
+	case r.Error == audit.ErrorOther:
+		return other
 	case r.Error != "":
 		return text(r.Error)
 	case r.Kind == audit.Denied, r.Outcome == inDoubt:
