@@ -101,22 +101,24 @@ func made[I any](wrong *error, without I, make func() (I, error)) (i I) {
 // countCall counts a call at its end. Refusals that the brake counts together on record come here one by one, so that
 // nothing is to be read from [audit.Record].Count.
 func (s *Sink) countCall(ctx context.Context, r audit.Record) {
-	ctx = context.WithoutCancel(ctx)
-	said := s.names(r).
-		add(attrVerdict, string(r.Verdict)).
-		add(attrOutcome, r.Outcome).
-		add(attrReason, known(r.Reason))
-	s.meters.calls.Add(ctx, 1, with(said))
-	s.meters.overhead.Record(ctx, r.OwnDuration.Seconds(), with(texts{}.add(attrVerdict, string(r.Verdict))))
-	if r.LedgerDuration > 0 {
-		s.meters.ledger.Record(ctx, r.LedgerDuration.Seconds(), with(texts{}.add(attrVerdict, string(r.Verdict))))
+	ctx, m := context.WithoutCancel(ctx), &s.meters
+	if m.calls.Enabled(ctx) {
+		m.calls.Add(ctx, 1, with(s.names(r).add(attrVerdict, string(r.Verdict)).add(attrOutcome, r.Outcome).add(attrReason, known(r.Reason))))
 	}
-	if r.VendorDuration > 0 {
+	if m.overhead.Enabled(ctx) {
+		m.overhead.Record(ctx, r.OwnDuration.Seconds(), with(texts{}.add(attrVerdict, string(r.Verdict))))
+	}
+	if r.LedgerDuration > 0 && m.ledger.Enabled(ctx) {
+		m.ledger.Record(ctx, r.LedgerDuration.Seconds(), with(texts{}.add(attrVerdict, string(r.Verdict))))
+	}
+	if r.VendorDuration > 0 && m.vendor.Enabled(ctx) {
 		to := texts{}.add(attrVendor, r.Vendor).add(attrOperation, r.Operation).add(attrOutcome, r.Outcome)
-		s.meters.vendor.Record(ctx, r.VendorDuration.Seconds(), with(to))
+		m.vendor.Record(ctx, r.VendorDuration.Seconds(), with(to))
 	}
-	for _, b := range r.Budgets {
-		s.measure(ctx, r.Tenant, b)
+	if m.usedRatio.Enabled(ctx) {
+		for _, b := range r.Budgets {
+			s.measure(ctx, r.Tenant, b)
+		}
 	}
 }
 
@@ -128,8 +130,16 @@ func (s *Sink) measure(ctx context.Context, tenant string, b audit.Budget) {
 	s.meters.usedRatio.Record(ctx, usedRatio(b), with(of))
 }
 
+// tellMoney reports whether anybody wants to know of money. Nobody does where there is no SDK.
+func (m *meters) tellMoney(ctx context.Context) bool {
+	return m.spend.Enabled(ctx) || m.reversed.Enabled(ctx) || m.held.Enabled(ctx) || m.inDoubt.Enabled(ctx) || m.inDoubtCalls.Enabled(ctx)
+}
+
 // countMoney moves the money metrics by what r changes in what is known of its reservation.
 func (s *Sink) countMoney(ctx context.Context, r audit.Record) {
+	if !s.meters.tellMoney(ctx) {
+		return
+	}
 	about, moves := s.open.note(r, s.names)
 	if len(moves) == 0 {
 		return

@@ -9,14 +9,6 @@ import (
 	"github.com/keybrake/keybrake-go/cost"
 )
 
-// The outcomes of a record.
-const (
-	executed    = "executed"
-	notExecuted = "not_executed"
-	pending     = "pending"
-	inDoubt     = "in_doubt"
-)
-
 // reservations are what records have said of the money of each. A record says what is so, not what has changed, so that
 // one that comes twice moves nothing the second time, and what the vendor says later moves the difference alone.
 //
@@ -85,7 +77,7 @@ func (o *reservations) begins(r audit.Record) bool {
 		return false // attached: the first attempt was another process's, or is forgotten
 	}
 	return r.Kind == audit.Intent && len(money(r.Reserved)) > 0 ||
-		r.Kind == audit.Outcome && (r.Outcome == inDoubt || len(money(r.Actual)) > 0)
+		r.Kind == audit.Outcome && (r.Outcome == audit.OutcomeInDoubt || len(money(r.Actual)) > 0)
 }
 
 // close lets the oldest of those go that nothing more is expected of, when it has one more of them.
@@ -123,17 +115,17 @@ func (it *reservation) hear(r audit.Record) {
 		if !r.Attached {
 			it.held = money(r.Reserved)
 		}
-	case r.Kind == audit.Denied, r.Outcome == notExecuted:
+	case r.Kind == audit.Denied, r.Outcome == audit.OutcomeNotExecuted:
 		if !r.Attached {
 			it.held, it.booked, it.doubt, it.final = nil, nil, false, false
 		}
-	case r.Outcome == executed, r.Outcome == pending:
+	case r.Outcome == audit.OutcomeExecuted, r.Outcome == audit.OutcomePending, r.Outcome == audit.OutcomeAdjusted:
 		if r.Attached && it.final {
 			return // what the vendor remembers; a later word may have come since
 		}
 		it.held, it.booked, it.doubt = nil, money(r.Actual), false
-		it.final = r.Outcome == executed && len(money(r.Held)) == 0
-	case r.Outcome == inDoubt && !r.Attached && !it.doubt && !it.final:
+		it.final = r.Outcome != audit.OutcomePending && len(money(r.Held)) == 0
+	case r.Outcome == audit.OutcomeInDoubt && !r.Attached && !it.doubt && !it.final:
 		it.doubt = true
 		it.held = money(r.Reserved)
 		if r.Kind != audit.Outcome {
@@ -176,7 +168,8 @@ func moves(was, now reservation) (out []move) {
 			*to(&out[i]) += sign * l.Amount
 		}
 	}
-	for sign, it := range map[int64]reservation{-1: was, 1: now} {
+	for i, it := range []reservation{was, now} {
+		sign := int64(2*i - 1) // less what was, and what is now
 		add(it.held, func(m *move) *int64 { return &m.held }, sign)
 		add(it.booked, func(m *move) *int64 { return &m.booked }, sign)
 		if it.doubt {

@@ -140,6 +140,7 @@ const (
 	// Of the semantic conventions. Method, address and path are not told: records have none, since a path can hold an
 	// account or a telephone number.
 	attrStatus    = "http.response.status_code"
+	attrResent    = "http.request.resend_count"
 	attrErrorType = "error.type"
 )
 
@@ -177,6 +178,9 @@ func attributes(r audit.Record) []attribute.KeyValue {
 	if r.Attached {
 		list = append(list, attribute.Bool(attrAttached, true))
 	}
+	if r.Attempt > 1 {
+		list = append(list, attribute.Int(attrResent, r.Attempt-1))
+	}
 	if r.Status != 0 {
 		list = append(list, attribute.Int(attrStatus, r.Status))
 	}
@@ -198,7 +202,7 @@ func errorType(r audit.Record) string {
 		return other
 	case r.Error != "":
 		return text(r.Error)
-	case r.Kind == audit.Denied, r.Outcome == inDoubt:
+	case r.Kind == audit.Denied, r.Outcome == audit.OutcomeInDoubt:
 		return text(string(r.Reason))
 	case r.Status >= 400:
 		return strconv.Itoa(r.Status)

@@ -191,7 +191,7 @@ func TestARecordCountsOnce(t *testing.T) {
 	})
 	later := with(func(r *audit.Record) { r.Kind, r.Outcome, r.Actual = audit.Reconciled, "executed", []cost.Line{usd(4)} })
 	adjusted := with(func(r *audit.Record) {
-		r.Kind, r.Outcome, r.Reservation, r.Actual = audit.Control, "executed", "c1", []cost.Line{usd(1)}
+		r.Kind, r.Outcome, r.Reservation, r.Actual = audit.Control, audit.OutcomeAdjusted, "c1", []cost.Line{usd(1)}
 	})
 	write(intent)
 	w.wantMoney("reserved", 0, 0, 9, 0, 0)
@@ -242,7 +242,7 @@ func TestManyCallsAreForgottenInOrder(t *testing.T) {
 	}
 	w.wantMoney("all", 3*many, 0, 0, 0, 0)
 	adjust := func(id string) {
-		_ = w.sink.Write(t.Context(), audit.Record{Tenant: "acme", CallID: id, Reservation: id, Kind: audit.Control, Outcome: "executed", Actual: []cost.Line{usd(2)}})
+		_ = w.sink.Write(t.Context(), audit.Record{Tenant: "acme", CallID: id, Reservation: id, Kind: audit.Control, Outcome: audit.OutcomeAdjusted, Actual: []cost.Line{usd(2)}})
 	}
 	adjust("c0")
 	w.wantMoney("of one that is forgotten", 3*many, 0, 0, 0, 0)

@@ -243,6 +243,12 @@ func panels(t *testing.T, w *world, s *scraper) {
 		t.Fatal(err)
 	}
 	var board struct {
+		Templating struct {
+			List []struct {
+				Type  string
+				Query any
+			}
+		}
 		Panels []struct {
 			Title   string
 			Targets []struct{ Expr string }
@@ -250,6 +256,16 @@ func panels(t *testing.T, w *world, s *scraper) {
 	}
 	if err := json.Unmarshal(text, &board); err != nil {
 		t.Fatal(err)
+	}
+	asked := 0
+	for _, v := range board.Templating.List {
+		if ask := regexp.MustCompile(`label_values\((\w+), (\w+)\)`).FindStringSubmatch(fmt.Sprint(v.Query)); ask != nil {
+			asked++
+			s.wantValue(fmt.Sprintf(`count(count by (%s) (%s{%s!=""}))`, ask[2], ask[1], ask[2]), 1)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the dashboard asks for %d variables", asked)
 	}
 	variables := strings.NewReplacer("$__rate_interval", "1m", "$tenant", ".*")
 	seen := 0
