@@ -114,7 +114,7 @@ func TestHostileTextIsToldWhole(t *testing.T) {
 	check("the name", s.Name())
 	check("the status", s.Status().Description)
 	for name, v := range attributesOf(s) {
-		check(name, v.Emit())
+		check(name, v.String())
 	}
 	for _, name := range []string{"keybrake.calls"} {
 		for set := range points(t, w.metrics()[name]) {

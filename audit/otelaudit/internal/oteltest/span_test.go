@@ -52,8 +52,8 @@ func TestACallIsASpan(t *testing.T) {
 		"keybrake.reserved": `["outflow 20.00 USD","1 calls"]`, "keybrake.actual": `["outflow 20.00 USD"]`,
 		"keybrake.budget": "team:support", "keybrake.used_ratio": "0.25", string(semconv.HTTPResponseStatusCodeKey): "200",
 	} {
-		if v := got[name]; v.Emit() != want {
-			t.Errorf("%s is %q, want %q", name, v.Emit(), want)
+		if v := got[name]; v.String() != want {
+			t.Errorf("%s is %q, want %q", name, v.String(), want)
 		}
 	}
 	if v := got["keybrake.own_seconds"].AsFloat64(); v != r.OwnDuration.Seconds() {
@@ -110,7 +110,7 @@ func TestWhatIsAnErrorOnASpan(t *testing.T) {
 	for i, s := range spans {
 		got := attributesOf(s)
 		if s.Name() != want[i].name || s.Status().Code != want[i].code || s.Status().Description != want[i].reason ||
-			got["keybrake.reason"].Emit() != want[i].reason || got[string(semconv.ErrorTypeKey)].Emit() != want[i].errorType {
+			got["keybrake.reason"].String() != want[i].reason || got[string(semconv.ErrorTypeKey)].String() != want[i].errorType {
 			t.Errorf("span %d is %s, %v, %v; want %+v", i, s.Name(), s.Status(), s.Attributes(), want[i])
 		}
 	}
