@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -40,19 +39,7 @@ var (
 	longTimes  = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 25, 50, 90}
 )
 
-func metersOf(p metric.MeterProvider, wrong *error) (m meters) {
-	var on metric.Meter
-	err := try(func() error {
-		if p == nil {
-			p = otel.GetMeterProvider()
-		}
-		on = p.Meter(scope)
-		return nil
-	})
-	*wrong = errors.Join(*wrong, err)
-	if on == nil {
-		on = noop.Meter{}
-	}
+func metersOf(on metric.Meter, wrong *error) meters {
 	counter := func(name, unit, what string) metric.Int64Counter {
 		return made[metric.Int64Counter](wrong, noop.Int64Counter{}, func() (metric.Int64Counter, error) {
 			return on.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(what))

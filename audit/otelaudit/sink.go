@@ -16,6 +16,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/keybrake/keybrake-go/audit"
@@ -43,6 +44,7 @@ type Options struct {
 // becomes of telemetry, calls go on. Put into Config.Audit alone it would let calls through that are on no record.
 type Sink struct {
 	tracer                trace.Tracer
+	meter                 metric.Meter
 	meters                meters
 	tenant, agent, budget names
 	open                  reservations
@@ -62,7 +64,8 @@ func New(o *Options) *Sink {
 		s.wrong = errors.New("otelaudit: a bound in Options is negative; 0 leaves the name out")
 	}
 	s.tracer = tracerOf(o.TracerProvider, &s.wrong)
-	s.meters = metersOf(o.MeterProvider, &s.wrong)
+	s.meter = meterOf(o.MeterProvider, &s.wrong)
+	s.meters = metersOf(s.meter, &s.wrong)
 	return s
 }
 
@@ -122,4 +125,19 @@ func tracerOf(p trace.TracerProvider, wrong *error) (t trace.Tracer) {
 	err := try(func() error { t = p.Tracer(scope); return nil })
 	*wrong = errors.Join(*wrong, err)
 	return t
+}
+
+func meterOf(p metric.MeterProvider, wrong *error) (m metric.Meter) {
+	m = noop.Meter{}
+	if p == nil {
+		p = otel.GetMeterProvider()
+	}
+	err := try(func() error {
+		if got := p.Meter(scope); got != nil {
+			m = got
+		}
+		return nil
+	})
+	*wrong = errors.Join(*wrong, err)
+	return m
 }

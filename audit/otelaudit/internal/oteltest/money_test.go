@@ -3,13 +3,17 @@ package oteltest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/keybrake/keybrake-go"
@@ -18,6 +22,7 @@ import (
 	"github.com/keybrake/keybrake-go/audit/otelaudit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/internal/fakevendor"
+	"github.com/keybrake/keybrake-go/ledger"
 )
 
 func usd(amount int64) cost.Line {
@@ -364,5 +369,75 @@ func eventually(t *testing.T, what string, is func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not in time", what)
 		}
+	}
+}
+
+// What is in doubt by the ledger is right in every process, also where another one has ended the doubt.
+func TestTheLedgerTellsWhatIsInDoubt(t *testing.T) {
+	var shared keybrake.Config
+	w := newWorld(t, nil, func(c *keybrake.Config) { shared = *c })
+	shared.Audit = newStore()
+	another, err := keybrake.New(t.Context(), shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = another.Close(context.Background()) })
+	var down atomic.Bool
+	list := func(ctx context.Context, tenant string) ([]ledger.Hold, error) {
+		switch {
+		case tenant == "broken" && down.Load():
+			panic("list")
+		case tenant == "broken":
+			return nil, errors.New("the ledger does not answer")
+		}
+		return w.InDoubt(ctx, tenant)
+	}
+	stop, err := w.sink.WatchInDoubt(list, "broken", "acme", "quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func() (money, calls map[string]int64) {
+		t.Helper()
+		var all metricdata.ResourceMetrics
+		_ = w.reader.Collect(t.Context(), &all) // says that the ledger did not answer for one of them
+		gauges := map[string]map[string]int64{}
+		for _, s := range all.ScopeMetrics {
+			for _, m := range s.Metrics {
+				g, ok := m.Data.(metricdata.Gauge[int64])
+				if !ok {
+					continue
+				}
+				gauges[m.Name] = map[string]int64{}
+				for _, p := range g.DataPoints {
+					gauges[m.Name][p.Attributes.Encoded(attribute.DefaultEncoder())] = p.Value
+				}
+			}
+		}
+		return gauges["keybrake.ledger.in_doubt"], gauges["keybrake.ledger.in_doubt_calls"]
+	}
+	want := func(when string, wantMoney, wantCalls map[string]int64) {
+		t.Helper()
+		if money, calls := told(); !maps.Equal(money, wantMoney) || !maps.Equal(calls, wantCalls) {
+			t.Errorf("%s: %v and %v", when, money, calls)
+		}
+	}
+	want("none", nil, map[string]int64{"keybrake.tenant=acme": 0, "keybrake.tenant=quiet": 0})
+	for _, cents := range []string{"100", "250"} {
+		w.fake.Misbehave(fakevendor.Fault{PathContains: "/refunds", Kind: fakevendor.StatusAfter})
+		_, _ = w.send(t.Context(), w.Transport(nil), "POST", "/v1/refunds", "charge=ch_1&amount="+cents)
+	}
+	want("two", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 3_500_000}, map[string]int64{"keybrake.tenant=acme": 2, "keybrake.tenant=quiet": 0})
+	if err := another.Resolve(t.Context(), "acme", w.lastRecord(audit.Outcome).CallID, keybrake.NotExecuted()); err != nil {
+		t.Fatal(err)
+	}
+	want("one is ended elsewhere", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 1_000_000}, map[string]int64{"keybrake.tenant=acme": 1, "keybrake.tenant=quiet": 0})
+	down.Store(true)
+	want("a list panics", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 1_000_000}, map[string]int64{"keybrake.tenant=acme": 1, "keybrake.tenant=quiet": 0})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	want("stopped", nil, nil)
+	if _, err := w.sink.WatchInDoubt(list); err == nil {
+		t.Error("nobody is watched, and that is no error")
 	}
 }

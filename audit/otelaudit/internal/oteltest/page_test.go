@@ -27,7 +27,9 @@ import (
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/audit/otelaudit"
+	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
+	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/ledger/memory"
 	"github.com/keybrake/keybrake-go/vendors"
 	"github.com/keybrake/keybrake-go/vendors/kbstripe"
@@ -79,6 +81,13 @@ func TestThePageRuns(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = brake.Close(context.Background()); _ = tracers.Shutdown(context.Background()) })
 
+	stop, err := telemetry.WatchInDoubt(brake.InDoubt, "acme")
+
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+
 	client := brake.Client()
 	client.Transport = brake.Transport(otelhttp.NewTransport(&http.Transport{}))
 
@@ -98,7 +107,7 @@ func TestThePageRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(page(t), -1)
-	if len(blocks) != 2 {
+	if len(blocks) != 3 {
 		t.Errorf("the page has %d blocks of Go", len(blocks))
 	}
 	for _, b := range blocks {
@@ -165,6 +174,12 @@ func full(t *testing.T) *world {
 	r.CallID, r.Outcome, r.Reason = "call_2", audit.OutcomeInDoubt, "in_doubt"
 	write(r)
 	_ = w.sink.Write(t.Context(), audit.Record{Tenant: r.Tenant, CallID: "call_1", Kind: audit.Control, Outcome: audit.OutcomeAdjusted})
+	list := func(context.Context, string) ([]ledger.Hold, error) {
+		return []ledger.Hold{{Entries: []ledger.Entry{{Meter: cost.Spend, Currency: "USD", Held: 1}}}}, nil
+	}
+	if _, err := w.sink.WatchInDoubt(list, "acme"); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
@@ -219,6 +234,11 @@ func TestThePageTellsEveryMetric(t *testing.T) {
 			if d.IsMonotonic {
 				kind = "counter"
 			}
+			for _, p := range d.DataPoints {
+				sets = append(sets, p.Attributes)
+			}
+		case metricdata.Gauge[int64]:
+			kind = "gauge"
 			for _, p := range d.DataPoints {
 				sets = append(sets, p.Attributes)
 			}

@@ -2,6 +2,7 @@ package oteltest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ import (
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit/otelaudit"
 	"github.com/keybrake/keybrake-go/internal/fakevendor"
+	"github.com/keybrake/keybrake-go/ledger"
 )
 
 // A scraper is a real Prometheus that scrapes one target.
@@ -188,6 +190,15 @@ func TestPrometheusScrapesWhatWasDone(t *testing.T) {
 	page := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	t.Cleanup(page.Close)
 	w := newWorld(t, &otelaudit.Options{MeterProvider: meters, Tenants: 100, Agents: 100, Budgets: 100}, nil)
+	list := func(ctx context.Context, tenant string) ([]ledger.Hold, error) {
+		if tenant == "broken" {
+			return nil, errors.New("the ledger does not answer") // for it alone; the page is whole otherwise
+		}
+		return w.InDoubt(ctx, tenant)
+	}
+	if _, err := w.sink.WatchInDoubt(list, "broken", "acme"); err != nil {
+		t.Fatal(err)
+	}
 	s := scrape(t, strings.TrimPrefix(page.URL, "http://"))
 
 	w.refund("2000", 200)
@@ -207,6 +218,8 @@ func TestPrometheusScrapesWhatWasDone(t *testing.T) {
 	s.wantValue(`keybrake_held{`+of+`,keybrake_meter="outflow",keybrake_currency="USD"}`, 3_000_000)
 	s.wantValue(`keybrake_in_doubt{`+of+`,keybrake_meter="outflow",keybrake_currency="USD"}`, 3_000_000)
 	s.wantValue(`keybrake_in_doubt_calls{`+of+`}`, 1)
+	s.wantValue(`keybrake_ledger_in_doubt_calls{keybrake_tenant="acme"}`, 1)
+	s.wantValue(`keybrake_ledger_in_doubt{keybrake_tenant="acme",keybrake_currency="USD"}`, 3_000_000)
 	s.wantValue(`keybrake_budget_used_ratio{keybrake_tenant="acme",keybrake_budget="team:support",keybrake_meter="spend",keybrake_currency="USD"}`, 23.01/80)
 	s.wantValue(`sum(keybrake_overhead_seconds_count)`, 7)
 	s.wantValue(`sum(keybrake_ledger_duration_seconds_count)`, 4)
@@ -233,6 +246,8 @@ func TestPrometheusScrapesWhatWasDone(t *testing.T) {
 	}
 	s.wantValue(`keybrake_reversed_total`, 1_000_000)
 
+	w.fake.Misbehave(fakevendor.Fault{PathContains: "/refunds", Kind: fakevendor.StatusAfter})
+	_, _ = w.send(t.Context(), w.Transport(nil), "POST", "/v1/refunds", "charge=ch_1&amount=300")
 	panels(t, w, s)
 }
 

@@ -175,6 +175,8 @@ func (brokenMeter) Int64Counter(string, ...metric.Int64CounterOption) (metric.In
 
 type brokenCounter struct{ noopmetric.Int64Counter }
 
+func (brokenCounter) Enabled(context.Context) bool { return true }
+
 func (brokenCounter) Add(context.Context, int64, ...metric.AddOption) { panic("add") }
 
 type refusing struct {

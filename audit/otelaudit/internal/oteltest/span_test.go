@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	semconv "go.opentelemetry.io/otel/semconv/v1.39.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit"
+	"github.com/keybrake/keybrake-go/audit/otelaudit"
 	"github.com/keybrake/keybrake-go/internal/fakevendor"
 )
 
@@ -108,11 +111,35 @@ func TestWhatIsAnErrorOnASpan(t *testing.T) {
 		t.Fatalf("%d spans for %d calls", len(spans), len(want))
 	}
 	for i, s := range spans {
+		settled := slices.ContainsFunc(s.Events(), func(e sdktrace.Event) bool { return e.Name == "keybrake.settle" })
+		if refused := attributesOf(s)["keybrake.verdict"].AsString() == "deny"; settled == refused {
+			t.Errorf("span %d has the events %v", i, s.Events())
+		}
 		got := attributesOf(s)
 		if s.Name() != want[i].name || s.Status().Code != want[i].code || s.Status().Description != want[i].reason ||
 			got["keybrake.reason"].String() != want[i].reason || got[string(semconv.ErrorTypeKey)].String() != want[i].errorType {
 			t.Errorf("span %d is %s, %v, %v; want %+v", i, s.Name(), s.Status(), s.Attributes(), want[i])
 		}
+	}
+}
+
+// What broke in a way that has no name is called as the conventions call it.
+func TestAnErrorWithoutAName(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	w.sink.End(w.sink.Begin(t.Context()), audit.Record{Kind: audit.Outcome, Outcome: audit.OutcomeInDoubt, Reason: "in_doubt", Error: audit.ErrorOther})
+	if got := attributesOf(w.ours()[0])[string(semconv.ErrorTypeKey)].AsString(); got != semconv.ErrorTypeOther.Value.AsString() {
+		t.Errorf("error.type is %q", got)
+	}
+}
+
+// Two sinks have spans of their own.
+func TestTwoSinksBeside(t *testing.T) {
+	other := tracetest.NewSpanRecorder()
+	second := otelaudit.New(&otelaudit.Options{TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(other))})
+	w := newWorld(t, nil, func(c *keybrake.Config) { c.Audit = audit.Tee(c.Audit, audit.InsecureBestEffort(second)) })
+	w.refund("2000", 200)
+	if len(w.ours()) != 1 || len(other.Ended()) != 1 || len(other.Ended()[0].Events()) != 4 {
+		t.Errorf("%d and %d spans", len(w.ours()), len(other.Ended()))
 	}
 }
 
