@@ -263,8 +263,8 @@ func TestNamesAreBounded(t *testing.T) {
 		r := audit.Record{
 			Tenant: "acme", Agent: agent, CallID: fmt.Sprint(i), Kind: audit.Outcome, Outcome: "executed", Verdict: audit.Allow, Actual: []cost.Line{usd(1)},
 			Budgets: []audit.Budget{
-				{Name: "b" + agent, Shared: true, Meter: cost.Spend, Currency: "USD", Limit: 100, Spent: 20, Held: int64(5 + i)},
 				{Name: "own", Meter: cost.Spend, Currency: "USD", Limit: 100, Spent: 20},
+				{Name: "b" + agent, Shared: true, Meter: cost.Spend, Currency: "USD", Limit: 100, Spent: 20, Held: int64(5 + i)},
 			},
 		}
 		_ = w.sink.Write(ctx, r)

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.39.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/keybrake/keybrake-go/audit"
@@ -114,6 +115,9 @@ func TestBesideOtelhttp(t *testing.T) {
 			traced++
 			sent := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
 			s := byID[sent.SpanID()]
+			if s != nil && attributesOf(s)[string(semconv.URLFullKey)].AsString() != "https://"+r.Host+r.Path {
+				t.Errorf("%s: the page warns of whole URLs, and %v has none", tt.name, s.Attributes())
+			}
 			if s == nil || s.SpanKind() != trace.SpanKindClient || s.Name() != "HTTP "+r.Method || byID[s.Parent().SpanID()] == nil || !strings.HasPrefix(byID[s.Parent().SpanID()].Name(), "keybrake ") {
 				t.Errorf("%s: a %s names the span %v at the vendor", tt.name, r.Method, s)
 			}

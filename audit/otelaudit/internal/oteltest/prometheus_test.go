@@ -225,6 +225,8 @@ func TestPrometheusScrapesWhatWasDone(t *testing.T) {
 	s.wantValue(`sum(keybrake_ledger_duration_seconds_count)`, 4)
 	s.wantValue(`sum(keybrake_vendor_duration_seconds_count{keybrake_vendor="stripe",keybrake_operation="stripe.refunds.create"})`, 4)
 
+	s.wantValue(`count(keybrake_in_doubt_calls{keybrake_no_such_name=~".*"})`, 1) // as the dashboard's "All" where names are left out
+
 	var known []string
 	for _, span := range w.ours() {
 		known = append(known, span.SpanContext().TraceID().String())

@@ -113,12 +113,14 @@ func TestAProviderThatPanicsHarmsNoCall(t *testing.T) {
 
 // What cannot be meant is said before the first call.
 func TestCheckSaysWhatIsWrong(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
 	for name, tt := range map[string]struct {
 		o    otelaudit.Options
 		want string
 	}{
 		"a negative bound":             {otelaudit.Options{Agents: -1}, "negative"},
-		"instruments that are refused": {otelaudit.Options{MeterProvider: refusing{}}, "no such instrument"},
+		"instruments that are refused": {otelaudit.Options{MeterProvider: refusing{MeterProvider: meters}}, "no such instrument"},
 		"a meter that panics":          {otelaudit.Options{MeterProvider: refusing{panics: true}}, "panicked"},
 		"a tracer that panics":         {otelaudit.Options{TracerProvider: brokenTracers{atOnce: true}}, "panicked"},
 	} {
@@ -129,6 +131,9 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		ctx := s.Begin(t.Context()) // goes on without
 		_ = s.Write(ctx, fullOutcome())
 		s.End(s.Forward(ctx, ctx), fullOutcome())
+	}
+	if got := collect(t, reader); got["keybrake.overhead"].Data == nil || got["keybrake.in_doubt_calls"].Data == nil {
+		t.Errorf("without one instrument the others tell %v", got)
 	}
 	if err := otelaudit.New(nil).Check(t.Context()); err != nil {
 		t.Error(err)
@@ -179,19 +184,20 @@ func (brokenCounter) Enabled(context.Context) bool { return true }
 
 func (brokenCounter) Add(context.Context, int64, ...metric.AddOption) { panic("add") }
 
+// refusing makes no whole-number counters, and all else that the provider below it does.
 type refusing struct {
-	noopmetric.MeterProvider
+	metric.MeterProvider
 	panics bool
 }
 
-func (r refusing) Meter(string, ...metric.MeterOption) metric.Meter {
+func (r refusing) Meter(name string, o ...metric.MeterOption) metric.Meter {
 	if r.panics {
 		panic("meter")
 	}
-	return refusingMeter{}
+	return refusingMeter{r.MeterProvider.Meter(name, o...)}
 }
 
-type refusingMeter struct{ noopmetric.Meter }
+type refusingMeter struct{ metric.Meter }
 
 func (refusingMeter) Int64Counter(string, ...metric.Int64CounterOption) (metric.Int64Counter, error) {
 	return nil, errors.New("no such instrument")
