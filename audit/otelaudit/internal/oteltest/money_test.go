@@ -199,6 +199,7 @@ func TestARecordCountsOnce(t *testing.T) {
 		r.Kind, r.Outcome, r.Reservation, r.Actual = audit.Control, audit.OutcomeAdjusted, "c1", []cost.Line{usd(1)}
 	})
 	write(intent)
+	write(with(func(r *audit.Record) { r.Kind, r.Outcome, r.Probe = audit.Outcome, "executed", true })) // a look
 	w.wantMoney("reserved", 0, 0, 9, 0, 0)
 	write(outcome)
 	w.wantMoney("in doubt", 0, 0, 9, 9, 1)
