@@ -125,7 +125,7 @@ func (it *reservation) hear(r audit.Record) {
 		}
 		it.held, it.booked, it.doubt = nil, money(r.Actual), false
 		it.final = r.Outcome != audit.OutcomePending && len(money(r.Held)) == 0
-	case r.Outcome == audit.OutcomeInDoubt && !r.Attached && !it.doubt && !it.final:
+	case r.Outcome == audit.OutcomeInDoubt && !r.Attached && !it.final:
 		it.doubt = true
 		it.held = money(r.Reserved)
 		if r.Kind != audit.Outcome {

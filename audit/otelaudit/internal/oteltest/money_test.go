@@ -224,6 +224,38 @@ func TestARecordCountsOnce(t *testing.T) {
 	w.wantMoney("of others", 4, 3, 0, 0, 0)
 }
 
+// The answer to a retry can tell that the first attempt's spend was executed, and nothing else.
+func TestARetryTellsOfTheFirstAttempt(t *testing.T) {
+	intent := audit.Record{Tenant: "acme", CallID: "c1", Kind: audit.Intent, Reserved: []cost.Line{usd(9)}}
+	first := func(outcome string, actual ...cost.Line) audit.Record {
+		return audit.Record{Tenant: "acme", CallID: "c1", Kind: audit.Outcome, Outcome: outcome, Reserved: intent.Reserved, Actual: actual}
+	}
+	retry := func(outcome string, actual ...cost.Line) audit.Record {
+		return audit.Record{Tenant: "acme", CallID: "c2", Reservation: "c1", Attached: true, Kind: audit.Outcome, Outcome: outcome, Actual: actual}
+	}
+	adjusted := audit.Record{Tenant: "acme", CallID: "c1", Reservation: "c1", Kind: audit.Control, Outcome: audit.OutcomeAdjusted, Actual: []cost.Line{usd(1)}}
+	for name, tt := range map[string]struct {
+		records                        []audit.Record
+		spend, reversed, held, inDoubt int64
+	}{
+		"it ends a doubt":                         {[]audit.Record{intent, first("in_doubt"), retry("executed", usd(4))}, 4, 0, 0, 0},
+		"it comes before the first has an end":    {[]audit.Record{intent, retry("executed", usd(4)), first("in_doubt")}, 4, 0, 0, 0},
+		"what is final stays":                     {[]audit.Record{intent, first("executed", usd(4)), adjusted, retry("executed", usd(4))}, 4, 3, 0, 0},
+		"what is pending stays without an answer": {[]audit.Record{intent, first("pending", usd(4)), retry("in_doubt")}, 4, 0, 0, 0},
+		"its refusal gives nothing back":          {[]audit.Record{intent, first("in_doubt"), retry("not_executed")}, 0, 0, 9, 9},
+	} {
+		w := newWorld(t, nil, nil)
+		for _, r := range tt.records {
+			_ = w.sink.Write(t.Context(), r)
+		}
+		doubts := int64(0)
+		if tt.inDoubt > 0 {
+			doubts = 1
+		}
+		w.wantMoney(name, tt.spend, tt.reversed, tt.held, tt.inDoubt, doubts)
+	}
+}
+
 // A person is told again every day of a call in doubt; it counts once, at what is held and not booked.
 func TestADoubtAboutAPriceCountsWhatIsNotBooked(t *testing.T) {
 	w := newWorld(t, nil, nil)
