@@ -271,6 +271,14 @@ func TestADoubtAboutAPriceCountsWhatIsNotBooked(t *testing.T) {
 // What is remembered is bounded, and what is forgotten leaves no money behind.
 func TestManyCallsAreForgottenInOrder(t *testing.T) {
 	w := newWorld(t, nil, nil)
+	say := func(id string, k audit.Kind, outcome string, held, actual int64) {
+		_ = w.sink.Write(t.Context(), audit.Record{
+			Tenant: "acme", CallID: id, Kind: k, Outcome: outcome, Reserved: []cost.Line{usd(5)}, Held: []cost.Line{usd(held)}, Actual: []cost.Line{usd(actual)},
+		})
+	}
+	say("doubtful", audit.Outcome, audit.OutcomeInDoubt, 0, 0)
+	say("doubtful later", audit.Outcome, audit.OutcomePending, 5, 0)
+	say("doubtful later", audit.Reconciled, audit.OutcomeInDoubt, 5, 0)
 	const many = 1<<14 + 100
 	for i := range many {
 		r := audit.Record{Tenant: "acme", CallID: fmt.Sprint("c", i), Kind: audit.Intent, Reserved: []cost.Line{usd(5)}}
@@ -278,7 +286,10 @@ func TestManyCallsAreForgottenInOrder(t *testing.T) {
 		r.Kind, r.Outcome, r.Actual = audit.Outcome, "executed", []cost.Line{usd(3)}
 		_ = w.sink.Write(t.Context(), r)
 	}
-	w.wantMoney("all", 3*many, 0, 0, 0, 0)
+	w.wantMoney("all", 3*many, 0, 10, 10, 2)
+	say("doubtful", audit.Reconciled, audit.OutcomeNotExecuted, 0, 0)
+	say("doubtful later", audit.Reconciled, audit.OutcomeNotExecuted, 0, 0)
+	w.wantMoney("what was open is remembered", 3*many, 0, 0, 0, 0)
 	adjust := func(id string) {
 		_ = w.sink.Write(t.Context(), audit.Record{Tenant: "acme", CallID: id, Reservation: id, Kind: audit.Control, Outcome: audit.OutcomeAdjusted, Actual: []cost.Line{usd(2)}})
 	}
