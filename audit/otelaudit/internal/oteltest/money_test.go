@@ -276,6 +276,8 @@ func TestManyCallsAreForgottenInOrder(t *testing.T) {
 			Tenant: "acme", CallID: id, Kind: k, Outcome: outcome, Reserved: []cost.Line{usd(5)}, Held: []cost.Line{usd(held)}, Actual: []cost.Line{usd(actual)},
 		})
 	}
+	say("doubtful", audit.Intent, "", 0, 0)
+	say("doubtful later", audit.Intent, "", 0, 0)
 	say("doubtful", audit.Outcome, audit.OutcomeInDoubt, 0, 0)
 	say("doubtful later", audit.Outcome, audit.OutcomePending, 5, 0)
 	say("doubtful later", audit.Reconciled, audit.OutcomeInDoubt, 5, 0)
