@@ -70,7 +70,12 @@ func New(o *Options) *Sink {
 }
 
 // Check reports what is wrong with the options or with the instruments. A call goes on without what is wrong.
-func (s *Sink) Check(context.Context) error { return s.wrong }
+func (s *Sink) Check(context.Context) error {
+	if s.tracer == nil && s.wrong == nil {
+		return errors.New("otelaudit: a zero Sink tells nothing; make one with New")
+	}
+	return s.wrong
+}
 
 // Begin starts the call's span.
 func (s *Sink) Begin(ctx context.Context) context.Context {

@@ -15,6 +15,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	semconv "go.opentelemetry.io/otel/semconv/v1.39.0"
 
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit"
@@ -129,6 +130,10 @@ func TestMoneyIsWhatTheBooksHave(t *testing.T) {
 	}
 	if r := w.lastRecord(audit.Outcome); !r.Attached {
 		t.Fatalf("the retry is not attached: %+v", r)
+	}
+	all := w.ours()
+	if got := attributesOf(all[len(all)-1]); !got["keybrake.attached"].AsBool() || got[string(semconv.HTTPRequestResendCountKey)].AsInt64() != 1 || got["keybrake.reservation"].AsString() != third {
+		t.Errorf("the retry's span has %v", got)
 	}
 	w.wantMoney("a retry", 28_700_000, 20_000_000, 0, 0, 0)
 	balance, err := w.Balance(t.Context(), w.key.Token())

@@ -135,6 +135,9 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	if got := collect(t, reader); got["keybrake.overhead"].Data == nil {
 		t.Errorf("without one instrument the others tell %v", got)
 	}
+	if err := new(otelaudit.Sink).Check(t.Context()); err == nil {
+		t.Error("a zero sink is taken for one")
+	}
 	if err := otelaudit.New(nil).Check(t.Context()); err != nil {
 		t.Error(err)
 	}

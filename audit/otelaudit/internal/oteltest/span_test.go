@@ -132,6 +132,19 @@ func TestAnErrorWithoutAName(t *testing.T) {
 	}
 }
 
+// A record that is given to the sink again is one event.
+func TestAnIntentIsOneEvent(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	ctx := w.sink.Begin(t.Context())
+	for range 3 {
+		_ = w.sink.Write(ctx, audit.Record{Kind: audit.Intent, Time: time.Now()})
+	}
+	w.sink.End(ctx, audit.Record{Kind: audit.Denied})
+	if events := w.ours()[0].Events(); len(events) != 1 {
+		t.Errorf("the events are %v", events)
+	}
+}
+
 // Two sinks have spans of their own.
 func TestTwoSinksBeside(t *testing.T) {
 	other := tracetest.NewSpanRecorder()
