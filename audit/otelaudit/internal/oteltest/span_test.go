@@ -132,6 +132,26 @@ func TestAnErrorWithoutAName(t *testing.T) {
 	}
 }
 
+// Behind the wrappers of package audit calls have their spans and counts all the same. Behind a buffer their money is told
+// when it is handed on, and events come after the span has ended.
+func TestBehindWrappers(t *testing.T) {
+	var buffer *audit.BufferSink
+	w := newWorld(t, nil, func(c *keybrake.Config) {
+		buffer = audit.InsecureBuffer(audit.Chain(c.Audit, nil), &audit.BufferOptions{Every: time.Hour})
+		c.Audit = buffer
+	})
+	w.refund("2000", 200)
+	w.wantTotal("keybrake.calls", 1)
+	if spans := w.ours(); len(spans) != 1 || slices.ContainsFunc(spans[0].Events(), func(e sdktrace.Event) bool { return e.Name == "keybrake.reserve" }) {
+		t.Errorf("the spans are %v", spans)
+	}
+	w.wantMoney("in the buffer", 0, 0, 0, 0, 0)
+	if err := buffer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.wantMoney("handed on", 20_000_000, 0, 0, 0, 0)
+}
+
 // A record that is given to the sink again is one event.
 func TestAnIntentIsOneEvent(t *testing.T) {
 	w := newWorld(t, nil, nil)
