@@ -66,7 +66,7 @@ var errTaken = errors.New("the port is taken")
 func startScraper(t *testing.T, bin, target string) (*scraper, error) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 200ms, scrape_timeout: 200ms}\nscrape_configs: [{job_name: agents, static_configs: [{targets: [%q]}]}]\n", target)
+	text := fmt.Sprintf("global: {scrape_interval: 400ms, scrape_timeout: 400ms}\nscrape_configs: [{job_name: agents, static_configs: [{targets: [%q]}]}]\n", target)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func startScraper(t *testing.T, bin, target string) (*scraper, error) {
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 	s := &scraper{t, "http://" + address}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-ended: // and the log is nobody else's now
 			if strings.Contains(log.String(), "address already in use") {
@@ -169,7 +169,7 @@ func (s *scraper) wantValue(expr string, want float64) {
 	s.t.Helper()
 	var found []sample
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if found, err = s.query(expr); err == nil && len(found) == 1 && found[0].value == want {
 			return
 		}
@@ -295,7 +295,7 @@ func panels(t *testing.T, w *world, s *scraper) {
 			}
 			var found []sample
 			var err error
-			for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 				if found, err = s.query(expr); err == nil && len(found) > 0 && !math.IsNaN(found[0].value) {
 					break
 				}

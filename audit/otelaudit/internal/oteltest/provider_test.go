@@ -181,6 +181,16 @@ func (brokenMeter) Int64Counter(string, ...metric.Int64CounterOption) (metric.In
 	return brokenCounter{}, nil
 }
 
+func (brokenMeter) Int64UpDownCounter(string, ...metric.Int64UpDownCounterOption) (metric.Int64UpDownCounter, error) {
+	return brokenLevel{}, nil
+}
+
+type brokenLevel struct{ noopmetric.Int64UpDownCounter }
+
+func (brokenLevel) Enabled(context.Context) bool { return true }
+
+func (brokenLevel) Add(context.Context, int64, ...metric.AddOption) { panic("add") }
+
 type brokenCounter struct{ noopmetric.Int64Counter }
 
 func (brokenCounter) Enabled(context.Context) bool { return true }
