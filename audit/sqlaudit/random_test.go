@@ -175,7 +175,7 @@ func (s *story) batches(list []audit.Record) (batches [][]audit.Record) {
 
 var derived = []string{"calls", "amounts", "spend", "denials", "budgets", "runs", "labels"}
 
-// dump is all that is derived, as text. Rows of keybrake_spend that count nothing say nothing.
+// dump is all that is derived, as text. Rows of sums that count nothing say nothing.
 func (w *world) dump(t testing.TB) string {
 	t.Helper()
 	var text strings.Builder
@@ -183,6 +183,9 @@ func (w *world) dump(t testing.TB) string {
 		where := ""
 		if table == "spend" {
 			where = " WHERE calls <> 0 OR actual <> 0 OR held <> 0"
+		}
+		if table == "amounts" {
+			where = " WHERE reserved <> 0 OR actual <> 0 OR held <> 0"
 		}
 		fmt.Fprintln(&text, table)
 		rows := w.rows(t, "SELECT * FROM keybrake_"+table+where)
