@@ -142,9 +142,16 @@ type repeatKey struct {
 	N      int64  `json:"n"`
 }
 
+// A reservationKey names what stands in a table of a call by its reservation.
+type reservationKey struct {
+	Tenant      string `json:"tenant"`
+	Reservation string `json:"reservation"`
+}
+
 var (
-	cutsTable    = tableOf[cutRow]("keybrake_cuts", 1)
-	repeatKeysOf = tableOf[repeatKey]("", 3)
+	cutsTable         = tableOf[cutRow]("keybrake_cuts", 1)
+	repeatKeysOf      = tableOf[repeatKey]("", 3)
+	reservationKeysOf = tableOf[reservationKey]("", 2)
 )
 
 func keysOfRepeats(rows []repeatRow) (keys []repeatKey) {
@@ -168,7 +175,7 @@ func removeRows[K any](ctx context.Context, tx *transaction, from string, keyOf 
 func keep(ctx context.Context, tx *transaction, gone []entry) error {
 	var kept []keptRow
 	for _, e := range gone {
-		if e.Call != "" && (ofCall(e.record) || later(e.record)) {
+		if cmp.Or(e.Call, e.Reservation) != "" && (ofCall(e.record) || later(e.record)) {
 			kept = append(kept, keptRow{e.ID, e.Tenant, e.Call, e.Reservation, e.Line})
 		}
 	}
@@ -195,7 +202,7 @@ func forget(ctx context.Context, tx *transaction, roots []callKey) error {
 	if len(roots) == 0 {
 		return nil
 	}
-	all, err := entriesOf(ctx, tx, roots)
+	all, err := entriesOf(ctx, tx, roots, slices.Concat(ownEntries, retriesEntries))
 	if err != nil {
 		return err
 	}
@@ -260,10 +267,17 @@ func forgetCalls(ctx context.Context, tx *transaction, calls []callRow) error {
 		r.Removed = 1
 		changes = append(changes, r)
 	}
+	var reservations []reservationKey
+	for _, k := range keys {
+		reservations = append(reservations, reservationKey{k.Tenant, k.Call})
+	}
 	for _, from := range []string{callsTable.name, amountsTable.name, keptTable.name} {
 		if err := removeRows(ctx, tx, from, keysOf, keys); err != nil {
 			return err
 		}
+	}
+	if err := removeRows(ctx, tx, keptTable.name, reservationKeysOf, reservations); err != nil {
+		return err
 	}
 	return insert(ctx, tx, spendTable, sortedRows(spendTable, changes), spendAdded)
 }

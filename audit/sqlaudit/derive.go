@@ -49,7 +49,7 @@ func deriveCalls(ctx context.Context, tx *transaction, fresh []entry) error {
 	var rows []callRow
 	for _, k := range keys {
 		b := &book{}
-		if err := b.fold(k, said[k]); err != nil {
+		if _, err := b.fold(k, said[k]); err != nil {
 			return err
 		}
 		books[k] = b
@@ -73,11 +73,7 @@ func deriveCalls(ctx context.Context, tx *transaction, fresh []entry) error {
 		if !made[k] && b.now != b.was {
 			changed = append(changed, b.now)
 		}
-		for _, a := range b.amounts {
-			if !slices.Contains(b.had, a) {
-				sums = append(sums, a)
-			}
-		}
+		sums = append(sums, b.changes()...)
 		if err := errors.Join(spent.add(b.was, b.had, -1), spent.add(b.now, b.amounts, 1)); err != nil {
 			return err
 		}
@@ -97,9 +93,26 @@ type book struct {
 	had, amounts []amountRow
 }
 
-func (b *book) fold(k callKey, all []entry) (err error) {
-	b.now, b.amounts, err = fold(k, all)
-	return err
+func (b *book) fold(k callKey, all []entry) (final bool, err error) {
+	b.now, b.amounts, final, err = fold(k, all)
+	return final, err
+}
+
+// changes are the amounts that have changed. Those that are no more stand at zero.
+func (b *book) changes() (list []amountRow) {
+	now := map[meterKey]bool{}
+	for _, a := range b.amounts {
+		now[meterKey{a.Meter, a.Currency}] = true
+		if !slices.Contains(b.had, a) {
+			list = append(list, a)
+		}
+	}
+	for _, a := range b.had {
+		if gone := (amountRow{Tenant: a.Tenant, Call: a.Call, Meter: a.Meter, Currency: a.Currency}); !now[meterKey{a.Meter, a.Currency}] && a != gone {
+			list = append(list, gone)
+		}
+	}
+	return list
 }
 
 // refold reads what calls came to, with a lock, and folds them anew from all their records.
@@ -122,13 +135,32 @@ func refold(ctx context.Context, tx *transaction, keys []callKey, books map[call
 		b := books[callKey{a.Tenant, a.Call}]
 		b.had = append(b.had, a)
 	}
-	all, err := entriesOf(ctx, tx, keys)
+	// The records of retries, of which an agent can make any number, are read where they can change something.
+	var open []callKey
+	own, err := entriesOf(ctx, tx, keys, ownEntries)
 	if err != nil {
 		return err
 	}
-	said := byCall(all)
+	said := byCall(own)
 	for _, k := range keys {
-		if err := books[k].fold(k, said[k]); err != nil {
+		final, err := books[k].fold(k, said[k])
+		if err != nil {
+			return err
+		}
+		if !final {
+			open = append(open, k)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	retries, err := entriesOf(ctx, tx, open, retriesEntries)
+	if err != nil {
+		return err
+	}
+	said = byCall(append(own, retries...))
+	for _, k := range open {
+		if _, err := books[k].fold(k, said[k]); err != nil {
 			return err
 		}
 	}
@@ -156,14 +188,24 @@ type lineRow struct {
 
 var linesOf = tableOf[lineRow]("", 1)
 
-// entriesOf reads all records of calls, with those of the retries that were attached to them.
-func entriesOf(ctx context.Context, tx *transaction, keys []callKey) ([]entry, error) {
+// Where the entries of calls stand: those that are not of retries, and those that are. Of removed records few are kept.
+var (
+	ownEntries = []string{
+		"keybrake_records AS t WHERE t.call = k.call AND t.call <> ''",
+		"keybrake_records AS t WHERE t.reservation = k.call AND t.reservation <> '' AND t.kind NOT IN ('intent', 'outcome', 'denied')",
+		"keybrake_kept AS t WHERE t.call = k.call AND t.call <> ''",
+		"keybrake_kept AS t WHERE t.reservation = k.call AND t.reservation <> ''",
+	}
+	retriesEntries = []string{
+		"keybrake_records AS t WHERE t.reservation = k.call AND t.reservation <> '' AND t.kind IN ('intent', 'outcome', 'denied')",
+	}
+)
+
+// entriesOf reads entries of calls.
+func entriesOf(ctx context.Context, tx *transaction, keys []callKey, places []string) ([]entry, error) {
 	var parts []string
-	for _, t := range []string{"keybrake_records", "keybrake_kept"} {
-		for _, of := range []string{"call", "reservation"} {
-			parts = append(parts, fmt.Sprintf("SELECT t.line FROM %s CROSS JOIN %s AS t WHERE t.tenant = k.tenant AND t.%s = k.call AND t.%s <> ''",
-				tx.dialect.rows(keysOf.cols, "k"), t, of, of))
-		}
+	for _, p := range places {
+		parts = append(parts, fmt.Sprintf("SELECT t.line FROM %s CROSS JOIN %s AND t.tenant = k.tenant", tx.dialect.rows(keysOf.cols, "k"), p))
 	}
 	lines, err := query(ctx, tx, linesOf, strings.Join(parts, " UNION ALL "), keys)
 	if err != nil {

@@ -1,12 +1,14 @@
 package sqlaudit_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/audit/sqlaudit"
 )
 
@@ -161,5 +163,33 @@ func TestRebuildWaitsForWritesThatAreUnderWay(t *testing.T) {
 	})
 	must(t, tx.Rollback())
 	must(t, <-done)
+	must(t, w.VerifyDerived(t.Context()))
+}
+
+// An agent that sends one call again and again does not make each record of it dearer than the one before.
+func TestRetriesOfASettledCallCostNoMoreEachTime(t *testing.T) {
+	w := newWorld(t, sqlaudit.SQLite)
+	w.write(t, executed("e", "c", 5))
+	n := 0
+	retry := func() audit.Record {
+		n++
+		r := executed(fmt.Sprint("e", n), fmt.Sprint("r", n), 5)
+		r.Reservation, r.Attached, r.Time = "c", true, theDay.Add(time.Duration(n)*time.Second)
+		return r
+	}
+	few := testing.AllocsPerRun(3, func() { w.write(t, retry()) })
+	for range 5 {
+		var batch []audit.Record
+		for range 60 {
+			batch = append(batch, retry())
+		}
+		w.write(t, batch...)
+	}
+	if many := testing.AllocsPerRun(3, func() { w.write(t, retry()) }); many > 2*few {
+		t.Errorf("the first retries cost %v allocations, those after 300 others %v", few, many)
+	}
+	if got := w.rows(t, "SELECT meter, actual FROM keybrake_spend"); got != fmt.Sprintf("[\"calls\" \"%d\"]\n[\"charge\" \"5\"]\n", n+1) {
+		t.Errorf("spent %s", got)
+	}
 	must(t, w.VerifyDerived(t.Context()))
 }

@@ -24,10 +24,12 @@ const (
 //
 // What a call did cost is what [keybrake.Reconciler.Drift] says: at what the latest of its records says, a retry's answer
 // changing nothing of a spend that is settled, and a refusal of a retry nothing at all.
-func fold(k callKey, all []entry) (callRow, []amountRow, error) {
+//
+// Without the retries' records it says the same, where it says that these can change nothing: final.
+func fold(k callKey, all []entry) (row callRow, sums []amountRow, final bool, err error) {
 	all = sorted(all)
 	own := filter(all, func(e entry) bool { return e.Call == k.Call && ofCall(e.record) })
-	row := callRow{Tenant: k.Tenant, Call: k.Call, Reservation: k.Call, State: stateUnknown}
+	row = callRow{Tenant: k.Tenant, Call: k.Call, Reservation: k.Call, State: stateUnknown}
 	for _, e := range own {
 		if e.Reservation != "" && e.Reservation != k.Call {
 			row.Reservation, row.Attached = e.Reservation, 1
@@ -41,28 +43,28 @@ func fold(k callKey, all []entry) (callRow, []amountRow, error) {
 		row.identify(own[first])
 	} else if len(own) > 0 {
 		row.identify(own[0])
+	} else if others := filter(all, func(e entry) bool { return !row.retries(e) }); len(others) > 0 {
+		row.identify(others[0])
 	} else if len(all) > 0 {
 		row.identify(all[0])
-		row.Run, row.Agent = all[0].Run, all[0].Agent
 	}
 	row.describe(own, all)
-	sums := amounts{}
-	for _, e := range all {
-		sums.mention(e)
-	}
-	var err error
+	a := amounts{}
 	if row.Attached == 1 {
-		err = row.retried(own, sums)
+		final, err = true, row.retried(own, a)
 	} else {
-		err = row.settle(own, first, all, sums)
+		final, err = row.settle(own, first, all, a)
 	}
-	return row, sums.rows(k), err
+	return row, a.rows(k), final, err
 }
 
 // ofCall reports whether a record is one of the call itself.
 func ofCall(r audit.Record) bool {
 	return !r.Probe && (r.Kind == audit.Intent || r.Kind == audit.Outcome || r.Kind == audit.Denied)
 }
+
+// retries reports whether an entry is of a retry that was attached to the call.
+func (row *callRow) retries(e entry) bool { return ofCall(e.record) && e.Call != row.Call }
 
 // later reports whether a record says afterwards what became of a call.
 func later(r audit.Record) bool {
@@ -106,6 +108,9 @@ func (row *callRow) describe(own, all []entry) {
 		row.Status, row.VendorRequest = cmp.Or(int64(r.Status), row.Status), cmp.Or(name(r.VendorRequest), row.VendorRequest)
 	}
 	for _, e := range all {
+		if row.retries(e) {
+			continue // it has a row of its own
+		}
 		row.Flag = cmp.Or(plain(e.record.Flag), row.Flag)
 		row.Changed = max(row.Changed, e.Time)
 	}
@@ -153,7 +158,7 @@ func (row *callRow) retried(own []entry, sums amounts) (err error) {
 }
 
 // settle is a call with a reservation of its own.
-func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) error {
+func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) (final bool, err error) {
 	said := filter(all, func(e entry) bool {
 		r := e.record
 		if cmp.Or(e.Reservation, e.Call) != row.Call || r.Probe {
@@ -166,7 +171,7 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) er
 	for _, e := range said {
 		if !e.record.Attached && ofCall(e.record) && len(e.record.Reserved) > 0 {
 			if err := sums.reserve(e, func(cost.Meter) bool { return true }); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
@@ -182,7 +187,7 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) er
 				continue
 			}
 			if err := sums.book(e); err != nil {
-				return err
+				return false, err
 			}
 			settled = r.Outcome != audit.OutcomePending && !slices.ContainsFunc(r.Held, func(l cost.Line) bool { return l.Amount > 0 })
 			counted = slices.ContainsFunc(r.Actual, func(l cost.Line) bool { return l.Meter == cost.Calls })
@@ -197,15 +202,16 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) er
 				continue // a retry has no hold of its own to put in doubt
 			}
 			if err := sums.doubt(e); err != nil {
-				return err
+				return false, err
 			}
 		default:
 			continue
 		}
 		row.becomes(r.Outcome, e)
+		final = settled && !r.Attached
 	}
 	row.count(sums, counted)
-	return nil
+	return final, nil
 }
 
 // count books that the call was let through, where its own record does not. A call comes back only if no byte of it left.
@@ -228,13 +234,6 @@ func (a amounts) at(l cost.Line) *amountRow {
 		a[k] = &amountRow{Meter: k.meter, Currency: k.currency}
 	}
 	return a[k]
-}
-
-// mention makes the rows of all that a record speaks of, so that a row that was there once stays, at zero perhaps.
-func (a amounts) mention(e entry) {
-	for _, l := range slices.Concat(e.record.Reserved, e.record.Actual, e.record.Held) {
-		a.at(l)
-	}
 }
 
 // set gives one column the sums of lines, and zero where there are none.
@@ -296,11 +295,15 @@ func (a amounts) clear() {
 	}
 }
 
+// rows are those that are not all zero.
 func (a amounts) rows(k callKey) (list []amountRow) {
 	for _, at := range slices.SortedFunc(maps.Keys(a), func(x, y meterKey) int {
 		return cmp.Or(strings.Compare(x.meter, y.meter), strings.Compare(x.currency, y.currency))
 	}) {
 		row := *a[at]
+		if row == (amountRow{Meter: row.Meter, Currency: row.Currency}) {
+			continue
+		}
 		row.Tenant, row.Call = k.Tenant, k.Call
 		list = append(list, row)
 	}

@@ -72,6 +72,7 @@ func TestTheStateOfACall(t *testing.T) {
 		"refused":                          {[]audit.Record{denial(0), denial(40)}, "denied", 0, 0, 0, 0},
 		"found out later and nothing else": {[]audit.Record{said(audit.Reconciled, "executed", usd(9), nil)}, "unknown", 0, 0, 0, 0},
 		"retried":                          {[]audit.Record{intent(), done(20), retry("executed", 20)}, "executed", 20, 0, 2, 0},
+		"resolved under another name":      {[]audit.Record{intent(), done(20), retry("executed", 20), but(said(audit.Control, "adjusted", usd(6), nil), func(r *audit.Record) { r.CallID, r.Reservation = "", "c1" })}, "adjusted", 6, 0, 2, 0},
 		"retried while in doubt":           {[]audit.Record{intent(), doubt(nil), retry("executed", 8)}, "executed", 8, 0, 2, 0},
 		"a retry that was refused":         {[]audit.Record{intent(), doubt(nil), retry("not_executed", 0)}, "in_doubt", 0, 20, 2, 2},
 		"a retry in doubt":                 {[]audit.Record{intent(), done(20), retry("in_doubt", 0)}, "executed", 20, 0, 2, 0},

@@ -75,10 +75,10 @@ func (s *story) call(id string) (list []audit.Record) {
 		})
 		return list
 	}
-	if s.IntN(9) > 0 {
+	if s.IntN(4) > 0 {
 		add(0, audit.Intent, intent)
 	}
-	switch s.IntN(8) {
+	switch s.IntN(6) {
 	case 0:
 	case 1:
 		add(time.Second, audit.Denied, func(r *audit.Record) { r.Verdict, r.Reason = audit.Deny, reason.Unsent })
@@ -107,7 +107,7 @@ func (s *story) call(id string) (list []audit.Record) {
 		add(s.pause()*20, pick(s.Rand, audit.Reconciled, audit.Control), func(r *audit.Record) {
 			r.Labels, r.Credential, r.Budgets, r.Verdict = nil, "", nil, ""
 			if r.Kind == audit.Control {
-				r.Reservation, r.Agent, r.Run, r.Vendor = id, "", "", ""
+				r.Reservation, r.CallID, r.Agent, r.Run, r.Vendor = id, pick(s.Rand, id, id, ""), "", "", ""
 			}
 			s.outcome(r)
 		})
@@ -175,7 +175,7 @@ func (s *story) batches(list []audit.Record) (batches [][]audit.Record) {
 
 var derived = []string{"calls", "amounts", "spend", "denials", "budgets", "runs", "labels"}
 
-// dump is all that is derived, as text. Rows of keybrake_spend that count nothing say nothing.
+// dump is all that is derived, as text. Rows of sums that count nothing say nothing.
 func (w *world) dump(t testing.TB) string {
 	t.Helper()
 	var text strings.Builder
@@ -183,6 +183,9 @@ func (w *world) dump(t testing.TB) string {
 		where := ""
 		if table == "spend" {
 			where = " WHERE calls <> 0 OR actual <> 0 OR held <> 0"
+		}
+		if table == "amounts" {
+			where = " WHERE reserved <> 0 OR actual <> 0 OR held <> 0"
 		}
 		fmt.Fprintln(&text, table)
 		rows := w.rows(t, "SELECT * FROM keybrake_"+table+where)

@@ -161,7 +161,9 @@ func (s *Sink) compare(ctx context.Context, tx *transaction) error {
 	}
 	for _, compare := range []func() error{
 		func() error { return same(ctx, tx, callsTable, schema, "true") },
-		func() error { return same(ctx, tx, amountsTable, schema, "true") },
+		func() error {
+			return same(ctx, tx, amountsTable, schema, "NOT (reserved = 0 AND actual = 0 AND held = 0)")
+		},
 		func() error {
 			return same(ctx, tx, spendTable, schema, "removed = 0 AND NOT (calls = 0 AND actual = 0 AND held = 0)")
 		},
