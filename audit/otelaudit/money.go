@@ -12,17 +12,17 @@ import (
 // reservations are what records have said of the money of each. A record says what is so, not what has changed, so that
 // one that comes twice moves nothing the second time, and what the vendor says later moves the difference alone.
 //
-// It knows what this process has seen: all that is open, within mostOpen, and of the rest the latest mostClosed. A later
-// word on any other reservation moves nothing, for nobody here knows what it has moved before.
+// It knows what this process has seen: all that is open, and of the rest the latest. A later word on any other reservation
+// moves nothing, for nobody here knows what it has moved before.
 type reservations struct {
-	mu     sync.Mutex
-	all    map[string]*reservation
-	closed []string // ids, oldest first; such a one may be open again
+	mu    sync.Mutex
+	all   map[string]*reservation
+	queue []string // in which they are forgotten, those that are open excepted
 }
 
 const (
-	mostOpen   = 1 << 16
-	mostClosed = 1 << 14
+	mostQueued = 1 << 14
+	mostKnown  = 1 << 15 // however many are open
 )
 
 // A reservation is what is known of one now.
@@ -33,7 +33,7 @@ type reservation struct {
 	doubt  bool
 	ended  bool // the call itself is over; what comes now are retries and later words
 	final  bool // executed, with nothing held any more
-	closed bool // its id is among those
+	queued bool
 }
 
 // A move is by how much a record moves what is known, of one meter and currency, or in calls that are in doubt.
@@ -55,47 +55,56 @@ func (o *reservations) note(r audit.Record, names func(audit.Record) texts) (tex
 	defer o.mu.Unlock()
 	it := o.all[key]
 	if it == nil {
-		if !o.begins(r) {
+		if !begins(r) {
 			return nil, nil
 		}
 		it = &reservation{about: names(r)}
-		if o.all == nil {
-			o.all = map[string]*reservation{}
+		if !o.keep(key, it) && (r.Kind == audit.Intent || r.Outcome == audit.OutcomeInDoubt) {
+			return nil, nil // it would stay open for good, for what becomes of it would not be known to be of it
 		}
-		o.all[key] = it
 	}
 	was := *it
 	it.hear(r)
-	o.close(key, it)
+	o.lineUp(key, it)
 	return it.about, moves(was, *it)
 }
 
-// begins reports whether r can be the first word on a reservation that is worth to be remembered, and whether there is
-// room: so much is open only where an agent has left tens of thousands of calls in doubt.
-func (o *reservations) begins(r audit.Record) bool {
-	if r.Attached || len(o.all) >= mostOpen+mostClosed {
-		return false // attached: the first attempt was another process's, or is forgotten
-	}
-	return r.Kind == audit.Intent && len(money(r.Reserved)) > 0 ||
-		r.Kind == audit.Outcome && (r.Outcome == audit.OutcomeInDoubt || len(money(r.Actual)) > 0)
+// begins reports whether r can be the first word on a reservation of which money is to be told. The answer to a retry is
+// not: the first attempt was another process's, or is forgotten.
+func begins(r audit.Record) bool {
+	return !r.Attached && (r.Kind == audit.Intent && len(money(r.Reserved)) > 0 ||
+		r.Kind == audit.Outcome && (r.Outcome == audit.OutcomeInDoubt || len(money(r.Actual)) > 0))
 }
 
-// close lets the oldest of those go that nothing more is expected of, when it has one more of them.
-func (o *reservations) close(key string, it *reservation) {
-	if it.open() || it.closed {
+// keep remembers a reservation, if there is room: only where tens of thousands of calls are open there is none.
+func (o *reservations) keep(key string, it *reservation) bool {
+	if len(o.all) >= mostKnown {
+		return false
+	}
+	if o.all == nil {
+		o.all = map[string]*reservation{}
+	}
+	o.all[key] = it
+	return true
+}
+
+// lineUp puts a reservation into the queue, and forgets the first there. One that is open then comes again when there is
+// more to say of it.
+func (o *reservations) lineUp(key string, it *reservation) {
+	if it.queued || o.all[key] != it {
 		return
 	}
-	it.closed = true
-	o.closed = append(o.closed, key)
-	if len(o.closed) <= mostClosed {
+	it.queued = true
+	o.queue = append(o.queue, key)
+	if len(o.queue) <= mostQueued {
 		return
 	}
-	oldest := o.closed[0]
-	o.closed = o.closed[1:]
-	if gone := o.all[oldest]; gone == nil || !gone.open() {
-		delete(o.all, oldest)
+	first := o.queue[0]
+	o.queue = o.queue[1:]
+	if o.all[first].open() {
+		o.all[first].queued = false
 	} else {
-		gone.closed = false
+		delete(o.all, first)
 	}
 }
 

@@ -306,6 +306,24 @@ func TestManyCallsAreForgottenInOrder(t *testing.T) {
 	w.wantMoney("of one that is not", 3*many, 1, 0, 0, 0)
 }
 
+// Where more calls are open than are remembered, what is open is not told in full; what is spent is, and nothing stays behind.
+func TestMoreCallsAreOpenThanAreRemembered(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	const known, many = 1 << 15, 1<<15 + 10
+	say := func(i int, k audit.Kind, outcome string, actual ...cost.Line) {
+		_ = w.sink.Write(t.Context(), audit.Record{Tenant: "acme", CallID: fmt.Sprint("c", i), Kind: k, Outcome: outcome, Reserved: []cost.Line{usd(5)}, Actual: actual})
+	}
+	for i := range many {
+		say(i, audit.Intent, "")
+	}
+	w.wantMoney("under way", 0, 0, 5*known, 0, 0)
+	say(many-2, audit.Outcome, audit.OutcomeInDoubt)
+	for i := range many {
+		say(i, audit.Outcome, audit.OutcomeExecuted, usd(3))
+	}
+	w.wantMoney("over", 3*many, 0, 0, 0, 0)
+}
+
 // Names stand on metrics where that is wanted, and as many as is wanted.
 func TestNamesAreBounded(t *testing.T) {
 	w := newWorld(t, &otelaudit.Options{Tenants: 1, Agents: 2, Budgets: 1}, nil)
@@ -443,10 +461,12 @@ func TestTheLedgerTellsWhatIsInDoubt(t *testing.T) {
 			panic("list")
 		case tenant == "broken":
 			return nil, errors.New("the ledger does not answer")
+		case tenant == "counted":
+			return []ledger.Hold{{Entries: []ledger.Entry{{Meter: cost.Units, Held: 5}}}}, nil // no money
 		}
 		return w.InDoubt(ctx, tenant)
 	}
-	stop, err := w.sink.WatchInDoubt(list, "broken", "acme", "quiet")
+	stop, err := w.sink.WatchInDoubt(list, "broken", "acme", "quiet", "counted")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -475,18 +495,18 @@ func TestTheLedgerTellsWhatIsInDoubt(t *testing.T) {
 			t.Errorf("%s: %v and %v", when, money, calls)
 		}
 	}
-	want("none", nil, map[string]int64{"keybrake.tenant=acme": 0, "keybrake.tenant=quiet": 0})
+	want("none", nil, map[string]int64{"keybrake.tenant=acme": 0, "keybrake.tenant=counted": 1, "keybrake.tenant=quiet": 0})
 	for _, cents := range []string{"100", "250"} {
 		w.fake.Misbehave(fakevendor.Fault{PathContains: "/refunds", Kind: fakevendor.StatusAfter})
 		_, _ = w.send(t.Context(), w.Transport(nil), "POST", "/v1/refunds", "charge=ch_1&amount="+cents)
 	}
-	want("two", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 3_500_000}, map[string]int64{"keybrake.tenant=acme": 2, "keybrake.tenant=quiet": 0})
+	want("two", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 3_500_000}, map[string]int64{"keybrake.tenant=acme": 2, "keybrake.tenant=counted": 1, "keybrake.tenant=quiet": 0})
 	if err := another.Resolve(t.Context(), "acme", w.lastRecord(audit.Outcome).CallID, keybrake.NotExecuted()); err != nil {
 		t.Fatal(err)
 	}
-	want("one is ended elsewhere", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 1_000_000}, map[string]int64{"keybrake.tenant=acme": 1, "keybrake.tenant=quiet": 0})
+	want("one is ended elsewhere", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 1_000_000}, map[string]int64{"keybrake.tenant=acme": 1, "keybrake.tenant=counted": 1, "keybrake.tenant=quiet": 0})
 	down.Store(true)
-	want("a list panics", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 1_000_000}, map[string]int64{"keybrake.tenant=acme": 1, "keybrake.tenant=quiet": 0})
+	want("a list panics", map[string]int64{"keybrake.currency=USD,keybrake.tenant=acme": 1_000_000}, map[string]int64{"keybrake.tenant=acme": 1, "keybrake.tenant=counted": 1, "keybrake.tenant=quiet": 0})
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
