@@ -195,6 +195,17 @@ func update(t *testing.T) {
 }
 
 // A query says what it answers and what each of its parameters is, and uses each of them.
+// The README shows the query of one run's cost.
+func TestTheReadmeShowsTheCostOfARun(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	must(t, err)
+	q, _ := queries.Find("cost_of_run")
+	_, statement, _ := strings.Cut(q.SQL, "-- $2 run\n")
+	if statement == "" || !strings.Contains(string(readme), "```sql\n"+statement+"```") {
+		t.Errorf("the README does not show\n%s", statement)
+	}
+}
+
 func TestQueriesSayWhatTheyTake(t *testing.T) {
 	for _, q := range queries.All() {
 		if len(q.Question) < 20 || !strings.HasSuffix(q.Question, "?") {
