@@ -287,12 +287,15 @@ func TestManyCallsAreForgottenInOrder(t *testing.T) {
 	say("doubtful later", audit.Outcome, audit.OutcomePending, 5, 0)
 	say("doubtful later", audit.Reconciled, audit.OutcomeInDoubt, 5, 0)
 	const many = 1<<14 + 100
-	for i := range many {
-		r := audit.Record{Tenant: "acme", CallID: fmt.Sprint("c", i), Kind: audit.Intent, Reserved: []cost.Line{usd(5)}}
-		_ = w.sink.Write(t.Context(), r)
-		r.Kind, r.Outcome, r.Actual = audit.Outcome, "executed", []cost.Line{usd(3)}
-		_ = w.sink.Write(t.Context(), r)
+	calls := func(name string) {
+		for i := range many {
+			r := audit.Record{Tenant: "acme", CallID: fmt.Sprint(name, i), Kind: audit.Intent, Reserved: []cost.Line{usd(5)}}
+			_ = w.sink.Write(t.Context(), r)
+			r.Kind, r.Outcome, r.Actual = audit.Outcome, audit.OutcomeExecuted, []cost.Line{usd(3)}
+			_ = w.sink.Write(t.Context(), r)
+		}
 	}
+	calls("c")
 	w.wantMoney("all", 3*many, 0, 10, 10, 2)
 	say("doubtful", audit.Reconciled, audit.OutcomeNotExecuted, 0, 0)
 	say("doubtful later", audit.Reconciled, audit.OutcomeNotExecuted, 0, 0)
@@ -304,6 +307,9 @@ func TestManyCallsAreForgottenInOrder(t *testing.T) {
 	w.wantMoney("of one that is forgotten", 3*many, 0, 0, 0, 0)
 	adjust(fmt.Sprint("c", many-1))
 	w.wantMoney("of one that is not", 3*many, 1, 0, 0, 0)
+	calls("d")
+	adjust("doubtful")
+	w.wantMoney("what was open is forgotten like others once it is not", 6*many, 1, 0, 0, 0)
 }
 
 // Where more calls are open than are remembered, what is open is not told in full; what is spent is, and nothing stays behind.
@@ -319,7 +325,7 @@ func TestMoreCallsAreOpenThanAreRemembered(t *testing.T) {
 	w.wantMoney("under way", 0, 0, 5*known, 0, 0)
 	say(many-2, audit.Outcome, audit.OutcomeInDoubt)
 	for i := range many {
-		say(i, audit.Outcome, audit.OutcomeExecuted, usd(3))
+		say(many-1-i, audit.Outcome, audit.OutcomeExecuted, usd(3)) // first those that there was no room for
 	}
 	w.wantMoney("over", 3*many, 0, 0, 0, 0)
 }
