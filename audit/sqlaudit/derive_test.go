@@ -193,3 +193,22 @@ func TestRetriesOfASettledCallCostNoMoreEachTime(t *testing.T) {
 	}
 	must(t, w.VerifyDerived(t.Context()))
 }
+
+// A call whose own records have not come is whose the later words on it are, and a retry's only where there are none.
+func TestACallThatIsKnownFromOthersAlone(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		retry, later := executed("e1", "r1", 5), executed("e2", "c1", 5)
+		retry.Reservation, retry.Attached, retry.Run = "c1", true, "run_2"
+		later.Kind, later.Time = audit.Reconciled, theDay.Add(time.Hour)
+		for _, batches := range [][][]audit.Record{{{retry, later}}, {{retry}, {later}}, {{later}, {retry}}} {
+			w.empty(t)
+			for _, b := range batches {
+				w.write(t, b...)
+			}
+			if got := w.rows(t, "SELECT run, state, counted FROM keybrake_calls WHERE call = 'c1'"); got != `["run_1" "executed" "0"]`+"\n" {
+				t.Errorf("it is %s", got)
+			}
+			must(t, w.VerifyDerived(t.Context()))
+		}
+	})
+}
