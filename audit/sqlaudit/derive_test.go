@@ -212,3 +212,22 @@ func TestACallThatIsKnownFromOthersAlone(t *testing.T) {
 		}
 	})
 }
+
+// A retry's record is read together with those of the retries before it.
+func TestARetryThatComesAfterOthersInDoubt(t *testing.T) {
+	w := newWorld(t, sqlaudit.SQLite)
+	said := func(id, call string, minutes int, outcome string, cost int64) audit.Record {
+		r := executed(id, call, cost)
+		r.Time, r.Outcome = theDay.Add(time.Duration(minutes)*time.Minute), outcome
+		if call != "c1" {
+			r.Reservation, r.Attached = "c1", true
+		}
+		return r
+	}
+	w.write(t, said("e1", "r1", 1, "executed", 8), said("e2", "c1", 2, "in_doubt", 20), said("e3", "c1", 9, "in_doubt", 20))
+	w.write(t, said("e4", "r2", 5, "executed", 9))
+	must(t, w.VerifyDerived(t.Context()))
+	if got := w.rows(t, "SELECT actual FROM keybrake_amounts WHERE call = 'c1' AND meter = 'charge'"); got != `["8"]`+"\n" {
+		t.Errorf("it has cost %s", got)
+	}
+}
