@@ -1,5 +1,5 @@
-# Targets: test, check, fuzz, torture, mutants, long, cover, vault. All but torture, mutants and vault work on every
-# module of the repository.
+# Targets: test, check, fuzz, torture, mutants, long, cover, bench-audit, vault. All but torture, mutants, bench-audit and vault
+# work on every module of the repository.
 #
 #	make test                  what the tests need is installed if missing, then all tests run with -race
 #	make check                 vet, staticcheck, govulncheck, gofmt, go mod tidy, import borders, prints of secrets
@@ -8,6 +8,7 @@
 #	make mutants ONLY=regexp   removes each control of docs/controls.md, or those that match, and fails if no test notices
 #	make long                  the long forms: many rounds, shuffled, on one and more processors
 #	make cover                 how much of the code the tests of its module reach
+#	make bench-audit           asks the questions of docs/audit.md of RECORDS records, in SQLite and PostgreSQL; takes 20 GB of disk
 #	make vault                 builds HashiCorp Vault for the tests of credentials/hashivault, and prints where it is
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -16,6 +17,7 @@ FUZZTIME    ?= 30s
 TIME        ?= 20m
 SEED        ?= 0
 ONLY        ?=
+RECORDS     ?= 10000000
 
 MODULES := $(sort $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path '*/testdata/*' -not -path './.*/*')))
 
@@ -32,7 +34,7 @@ comma := ,
 # every runs a command in each module, goes on after a failure, and fails if one of them failed.
 every = failed=; for module in $(MODULES); do echo "== $$module: $(strip $(1))"; (cd $$module && $(2)) || failed=1; done; [[ -z $$failed ]]
 
-.PHONY: test check needs vet staticcheck govulncheck format tidy borders prints fuzz torture mutants long cover vault
+.PHONY: test check needs vet staticcheck govulncheck format tidy borders prints fuzz torture mutants long cover bench-audit vault
 
 test: export CGO_ENABLED := 1
 test: needs
@@ -110,6 +112,10 @@ long: needs
 
 cover: needs
 	@$(call every, cover, go test -coverpkg ./... -coverprofile cover.out ./... && go tool cover -func cover.out | tail -n 1)
+
+# An hour for ten million, on two processors. One database after the other; each is removed at the end.
+bench-audit: needs
+	@cd audit/sqlaudit && go test -run '^$$' -bench '^BenchmarkQuestions$$' -benchtime 1x -timeout 6h -audit.records $(RECORDS) .
 
 # Once; it takes some minutes. The tests take its path as KEYBRAKE_VAULT, or any vault on PATH.
 vault:
