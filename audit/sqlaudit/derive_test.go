@@ -224,7 +224,9 @@ func TestARetryThatComesAfterOthersInDoubt(t *testing.T) {
 		}
 		return r
 	}
-	w.write(t, said("e1", "r1", 1, "executed", 8), said("e2", "c1", 2, "in_doubt", 20), said("e3", "c1", 9, "in_doubt", 20))
+	begun := said("e0", "r2", 4, "", 0)
+	begun.Kind = audit.Intent
+	w.write(t, begun, said("e1", "r1", 1, "executed", 8), said("e2", "c1", 2, "in_doubt", 20), said("e3", "c1", 9, "in_doubt", 20))
 	w.write(t, said("e4", "r2", 5, "executed", 9))
 	must(t, w.VerifyDerived(t.Context()))
 	if got := w.rows(t, "SELECT actual FROM keybrake_amounts WHERE call = 'c1' AND meter = 'charge'"); got != `["8"]`+"\n" {
