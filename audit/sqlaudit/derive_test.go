@@ -193,3 +193,43 @@ func TestRetriesOfASettledCallCostNoMoreEachTime(t *testing.T) {
 	}
 	must(t, w.VerifyDerived(t.Context()))
 }
+
+// A call whose own records have not come is whose the later words on it are, and a retry's only where there are none.
+func TestACallThatIsKnownFromOthersAlone(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		retry, later := executed("e1", "r1", 5), executed("e2", "c1", 5)
+		retry.Reservation, retry.Attached, retry.Run = "c1", true, "run_2"
+		later.Kind, later.Time = audit.Reconciled, theDay.Add(time.Hour)
+		for _, batches := range [][][]audit.Record{{{retry, later}}, {{retry}, {later}}, {{later}, {retry}}} {
+			w.empty(t)
+			for _, b := range batches {
+				w.write(t, b...)
+			}
+			if got := w.rows(t, "SELECT run, state, counted FROM keybrake_calls WHERE call = 'c1'"); got != `["run_1" "executed" "0"]`+"\n" {
+				t.Errorf("it is %s", got)
+			}
+			must(t, w.VerifyDerived(t.Context()))
+		}
+	})
+}
+
+// A retry's record is read together with those of the retries before it.
+func TestARetryThatComesAfterOthersInDoubt(t *testing.T) {
+	w := newWorld(t, sqlaudit.SQLite)
+	said := func(id, call string, minutes int, outcome string, cost int64) audit.Record {
+		r := executed(id, call, cost)
+		r.Time, r.Outcome = theDay.Add(time.Duration(minutes)*time.Minute), outcome
+		if call != "c1" {
+			r.Reservation, r.Attached = "c1", true
+		}
+		return r
+	}
+	begun := said("e0", "r2", 4, "", 0)
+	begun.Kind = audit.Intent
+	w.write(t, begun, said("e1", "r1", 1, "executed", 8), said("e2", "c1", 2, "in_doubt", 20), said("e3", "c1", 9, "in_doubt", 20))
+	w.write(t, said("e4", "r2", 5, "executed", 9))
+	must(t, w.VerifyDerived(t.Context()))
+	if got := w.rows(t, "SELECT actual FROM keybrake_amounts WHERE call = 'c1' AND meter = 'charge'"); got != `["8"]`+"\n" {
+		t.Errorf("it has cost %s", got)
+	}
+}

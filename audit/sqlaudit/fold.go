@@ -190,13 +190,14 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) (f
 				return false, err
 			}
 			settled = r.Outcome != audit.OutcomePending && !slices.ContainsFunc(r.Held, func(l cost.Line) bool { return l.Amount > 0 })
+			final = settled && !r.Attached // a retry that came before would have changed nothing, nor would one that comes behind
 			counted = slices.ContainsFunc(r.Actual, func(l cost.Line) bool { return l.Meter == cost.Calls })
 		case audit.OutcomeNotExecuted:
 			if r.Attached {
 				continue // the answer to a retry proves nothing about the first attempt
 			}
 			sums.clear()
-			settled, counted = false, false
+			settled, counted, final = false, false, false
 		case audit.OutcomeInDoubt:
 			if r.Attached {
 				continue // a retry has no hold of its own to put in doubt
@@ -208,7 +209,6 @@ func (row *callRow) settle(own []entry, first int, all []entry, sums amounts) (f
 			continue
 		}
 		row.becomes(r.Outcome, e)
-		final = settled && !r.Attached
 	}
 	row.count(sums, counted)
 	return final, nil
