@@ -218,3 +218,32 @@ func TestABackTestRefusesWhatABrakeWould(t *testing.T) {
 		t.Errorf("of all calls %d were denied, as %v: too few to tell anything", denied, kinds)
 	}
 }
+
+// A capture takes over what its payment holds: one spend in the back-test, as at the brake.
+func TestABackTestKnowsWhichObjectACallMoves(t *testing.T) {
+	loose := policy.Policy{Allow: []policy.Rule{{Operation: "stripe.payment_intents.*"}}, InsecureObserve: true, Budgets: []policy.Budget{policy.Lifetime(policy.USD("1000"))}}
+	w := newWorld(t, nil)
+	key := w.issue(t, "run_1", loose)
+	pay := func(idem string) string {
+		code, body := postForm(t, w.Transport(nil), key.Token(), "/v1/payment_intents", idem, "amount", "2000", "currency", "usd",
+			"confirm", "true", "payment_method", "pm_card_visa", "capture_method", "manual")
+		if code != http.StatusOK {
+			t.Fatal(code, body)
+		}
+		return idOf(body)
+	}
+	id := pay("one")
+	if code, body := postForm(t, w.Transport(nil), key.Token(), "/v1/payment_intents/"+id+"/capture", "two"); code != http.StatusOK {
+		t.Fatal(code, body)
+	}
+	pay("three")
+	tight := loose
+	tight.Budgets = []policy.Budget{policy.Lifetime(policy.USD("40"))}
+	report, err := backtest.Replay(seq(w.sink.Records()...), backtest.Plan{Policy: tight, Before: []policy.Policy{loose}, Try: []backtest.Try{{Budget: "lifetime 40.00 USD", Limit: policy.USD("39")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Calls != 3 || report.Denied != 0 || report.Budgets[0].Need.Amount != 40_000_000 || report.Try[0].Denied != 1 {
+		t.Errorf("%+v", report)
+	}
+}
