@@ -14,6 +14,8 @@ import (
 	"github.com/keybrake/keybrake-go"
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/backtest"
+	"github.com/keybrake/keybrake-go/ledger"
+	"github.com/keybrake/keybrake-go/ledger/memory"
 	"github.com/keybrake/keybrake-go/policy"
 	"github.com/keybrake/keybrake-go/reason"
 )
@@ -94,9 +96,13 @@ type backstage struct {
 
 // newBackstage has two runs, the second of which has a narrowed key, and a third run.
 func newBackstage(t *testing.T, p policy.Policy, team policy.Amount) *backstage {
+	return newBackstageOn(t, memory.New(), p, team)
+}
+
+func newBackstageOn(t *testing.T, l ledger.Ledger, p policy.Policy, team policy.Amount) *backstage {
 	t.Helper()
 	s := &backstage{flaw: &fickle{}}
-	s.world = newWorld(t, func(c *keybrake.Config) { s.flaw.base, c.Base = c.Base, s.flaw })
+	s.world = newWorld(t, func(c *keybrake.Config) { s.flaw.base, c.Base, c.Ledger = c.Base, s.flaw, l })
 	recordingEach(t, s.Brake)
 	if err := s.SetBudget(t.Context(), "acme", policy.Lifetime(team).Shared("team")); err != nil {
 		t.Fatal(err)
@@ -110,8 +116,15 @@ func newBackstage(t *testing.T, p policy.Policy, team policy.Amount) *backstage 
 	return s
 }
 
-// do makes d and returns the last record that it made.
+// do makes d and returns the last record.
 func (s *backstage) do(t *testing.T, d deed) audit.Record {
+	t.Helper()
+	s.act(t, d)
+	all := s.sink.Records()
+	return all[len(all)-1]
+}
+
+func (s *backstage) act(t *testing.T, d deed) {
 	t.Helper()
 	token, rt := s.keys[d.key].Token(), s.Transport(nil)
 	charge := fmt.Sprint("ch_", d.n)
@@ -133,8 +146,6 @@ func (s *backstage) do(t *testing.T, d deed) audit.Record {
 		}
 	}
 	s.flaw.next = fine
-	all := s.sink.Records()
-	return all[len(all)-1]
 }
 
 // TestABackTestRefusesWhatABrakeWould makes the same calls twice: under a policy that is only observed, with room for
