@@ -68,6 +68,7 @@ type deed struct {
 
 // deeds are made up, retries of earlier ones among them.
 func deeds(rnd *rand.Rand, n int) (list []deed) {
+	var gone []deed // whose reply was lost
 	for i := range n {
 		d := deed{
 			key: rnd.IntN(3), what: []string{"refund", "refund", "whole", "message", "list"}[rnd.IntN(5)],
@@ -76,11 +77,11 @@ func deeds(rnd *rand.Rand, n int) (list []deed) {
 		if d.what == "message" || d.what == "list" {
 			d.idem, d.mishap = "", fine
 		}
-		if len(list) > 0 && rnd.IntN(5) == 0 {
-			if again := list[rnd.IntN(len(list))]; again.idem != "" && again.mishap == lost {
-				d = again
-				d.mishap = fine
-			}
+		if len(gone) > 0 && rnd.IntN(5) == 0 {
+			d = gone[rnd.IntN(len(gone))]
+			d.mishap = fine
+		} else if d.mishap == lost {
+			gone = append(gone, d)
 		}
 		list = append(list, d)
 	}

@@ -45,6 +45,7 @@ func bustle(t *testing.T, s *backstage, n int) {
 			s.resolve(t, rnd)
 		}
 	}
+	s.act(t, deed{what: "refund", cents: 1, idem: "the last", mishap: lost})
 }
 
 // pay authorises a payment, and captures it, gives it up, or leaves it.

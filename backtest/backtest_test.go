@@ -334,9 +334,9 @@ func TestWhatWasRefusedThenStandsApart(t *testing.T) {
 
 func TestRecordsComeInTheOrderOfTime(t *testing.T) {
 	a, b := refund("k1", at(1, 0), 6), refund("k1", at(1, 0).Add(20*time.Second), 6)
-	mixed := []audit.Record{b[0], a[0], b[1], a[1], a[0], b[0]} // of two processes, some of them twice
+	mixed := []audit.Record{b[0], a[0], b[1], a[1], a[0], b[0], a[1], b[1]} // of two processes, some of them twice
 	report, told := replay(t, with(policy.Lifetime(policy.USD("10"))), mixed)
-	if !strings.HasPrefix(told, "allowed\ndenied") || report.Causes[0].First.Call != b[0].CallID || report.Calls != 2 {
+	if !strings.HasPrefix(told, "allowed\ndenied") || report.Causes[0].First.Call != b[0].CallID || report.Calls != 2 || report.Before != 0 {
 		t.Errorf("%s: %+v", told, report)
 	}
 	late := slices.Concat(refund("k1", at(2, 0), 1), refund("k1", at(3, 0), 1), a)

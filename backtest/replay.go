@@ -215,7 +215,7 @@ func (r *replay) judge(rec audit.Record, s *subject, id string, sp spend) error 
 	a := asked{looked: sp.looked, lines: sp.lines, denied: sp.verdict == Denied, Request: ledger.Request{
 		Tenant: rec.Tenant, ID: rec.CallID, Nonce: rec.CallID, Key: ledger.Issued(rec.Key), Expires: rec.Time.Add(time.Hour),
 		Operation: rec.Operation, Lines: sp.lines, Budgets: s.budgets, Object: rec.HoldOf,
-		Read: vendors.Class(rec.Class) == vendors.Read && len(sp.lines) == len(ledger.CallsOnly(sp.lines)),
+		Read:  vendors.Class(rec.Class) == vendors.Read && len(sp.lines) == len(ledger.CallsOnly(sp.lines)),
 		Claim: &ledger.Claim{ID: id, Memory: mostMemory},
 	}}
 	for i, t := range r.trials {
