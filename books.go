@@ -9,33 +9,10 @@ import (
 
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
+	"github.com/keybrake/keybrake-go/internal/books"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
 )
-
-// books are a policy's budgets as the ledger keeps them. Those of a policy that is only observed are counted apart.
-func books(p policy.Policy) []ledger.Budget {
-	out := make([]ledger.Budget, len(p.Budgets))
-	for i, b := range p.Budgets {
-		out[i] = bookOf(b)
-		out[i].Observed = p.InsecureObserve
-	}
-	return out
-}
-
-func bookOf(b policy.Budget) ledger.Budget {
-	if b.Scope != "" && b.Limit.IsZero() {
-		return ledger.Budget{Name: b.Scope, Shared: true, Limit: ledger.NoLimit}
-	}
-	name := b.Title()
-	if b.Scope != "" {
-		name = b.Scope
-	}
-	return ledger.Budget{
-		Name: name, Shared: b.Scope != "", Meter: b.Counts(), Currency: b.Limit.Currency, Limit: b.Limit.Value,
-		Window: b.Window, Zone: b.Zone, Operations: b.Only, AlertAt: b.Percents(),
-	}
-}
 
 // SetBudget makes or revises a tenant's shared budget, which has to have a scope. What is spent and held in it
 // stays; a new limit holds from the next reserve on, also below what is spent. What it counts cannot change. The
@@ -47,7 +24,7 @@ func (b *Brake) SetBudget(ctx context.Context, tenant string, budget policy.Budg
 	if err := errors.Join(checkName("tenant", tenant), policy.Policy{Budgets: []policy.Budget{budget}}.Validate()); err != nil {
 		return fmt.Errorf("keybrake: SetBudget: %w", err)
 	}
-	if err := b.checkCurrency([]ledger.Budget{bookOf(budget)}); err != nil {
+	if err := b.checkCurrency([]ledger.Budget{books.Budget(budget)}); err != nil {
 		return fmt.Errorf("keybrake: SetBudget: %w", err)
 	}
 	r := audit.Record{Tenant: tenant, Detail: fmt.Sprintf("budget %s set to %s", budget.Scope, budget.Limit)}
@@ -56,7 +33,7 @@ func (b *Brake) SetBudget(ctx context.Context, tenant string, budget policy.Budg
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.LedgerTimeout)
 	defer cancel()
-	if err := b.cfg.Ledger.SetBudget(ctx, tenant, bookOf(budget)); err != nil {
+	if err := b.cfg.Ledger.SetBudget(ctx, tenant, books.Budget(budget)); err != nil {
 		return fmt.Errorf("keybrake: SetBudget: %w", err)
 	}
 	return nil

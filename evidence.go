@@ -168,6 +168,7 @@ func (b *Brake) reconciled(ctx context.Context, it *item, f vendors.Finding, now
 	}
 	r := it.record(cmp.Or(f.Why, "the vendor's records tell"))
 	r.Outcome, r.Actual, r.Held, r.Flag = f.Outcome.String(), found.Actual, found.Held, found.Flag
+	r.HoldOf = clip(objectIn(scope(it.vendor, it.call, it.ref, it.live), found.Object))
 	for _, id := range f.Cost.Objects {
 		if id = clip(id); !slices.Contains(r.Objects, id) {
 			r.Objects = append(r.Objects, id)

@@ -38,7 +38,7 @@ var (
 // row's list: nothing that users build may import them.
 var walls = []wall{
 	// Importing the brake costs its user the YAML parser of policy files and nothing else.
-	{".", slices.Concat(contracts, []string{"internal/token", "internal/flight"}), yaml},
+	{".", slices.Concat(contracts, []string{"internal/books", "internal/token", "internal/flight"}), yaml},
 
 	{"cost", nil, nil},
 	{"reason", nil, nil},
@@ -63,6 +63,11 @@ var walls = []wall{
 	// For users' own tests: a brake put together as they would, and nothing that they could not import themselves.
 	{"keybraketest", slices.Concat(contracts, []string{".", "vendors/kbresend", "vendors/kbstripe", "vendors/kbtwilio", "ledger/memory", "audit/audittest"}), yaml},
 
+	// What is asked of records beside the brake: on the contracts, and the ledger that a back-test keeps its books in.
+	{"backtest", []string{"audit", "cost", "ledger", "policy", "reason", "vendors", "internal/books", "ledger/memory"}, yaml},
+	{"crosscheck", []string{"audit", "cost", "ledger"}, nil},
+
+	{"internal/books", []string{"ledger", "policy"}, yaml},
 	{"internal/document", nil, yaml},
 	{"internal/filelock", nil, nil},
 	{"internal/token", nil, nil},

@@ -17,6 +17,7 @@ import (
 	"github.com/keybrake/keybrake-go/audit"
 	"github.com/keybrake/keybrake-go/cost"
 	"github.com/keybrake/keybrake-go/credentials"
+	"github.com/keybrake/keybrake-go/internal/books"
 	"github.com/keybrake/keybrake-go/internal/token"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
@@ -342,7 +343,7 @@ func (b *Brake) checkBudgets(ctx context.Context, g *Grant) error {
 		if want.Limit.IsZero() {
 			continue
 		}
-		if got := bookOf(want); !ledger.SameCount(row, got) {
+		if got := books.Budget(want); !ledger.SameCount(row, got) {
 			return fmt.Errorf("in Grant.Policy.budgets[%d]: shared budget %q counts %s by %s there, and %s by %s in this policy; the row decides, so write the same or policy.Scoped(%q)",
 				i, want.Scope, describe(row), row.Window, describe(got), got.Window, want.Scope)
 		}
@@ -370,7 +371,7 @@ func describe(b ledger.Budget) string {
 // checkRules refuses a rule that can allow nothing, one that costs money without a budget that counts it, and a
 // budget that counts nothing.
 func (b *Brake) checkRules(ctx context.Context, g Grant) error {
-	budgets, err := b.resolve(ctx, g.Tenant, books(g.Policy))
+	budgets, err := b.resolve(ctx, g.Tenant, books.Of(g.Policy))
 	if err != nil {
 		return err
 	}

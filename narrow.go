@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybrake/keybrake-go/internal/books"
 	"github.com/keybrake/keybrake-go/internal/token"
 	"github.com/keybrake/keybrake-go/ledger"
 	"github.com/keybrake/keybrake-go/policy"
@@ -240,9 +241,9 @@ func (c *claims) policies() []share {
 
 // books are the budgets of all its keys. What narrows a key is enforced, also where the issued policy is only observed.
 func (c *claims) books() []ledger.Budget {
-	all := books(c.policy)
+	all := books.Of(c.policy)
 	for i, n := range c.less {
-		for _, b := range books(n.policy) {
+		for _, b := range books.Of(n.policy) {
 			b.Of = c.nameAt(i + 1)
 			all = append(all, b)
 		}

@@ -122,7 +122,7 @@ func (a *attempt) customer() (id string) {
 
 func (a *attempt) addReservation(r *audit.Record) {
 	h := a.permit.Hold()
-	r.Attached, r.Attempt, r.Rules, r.Rates = h.Attached, 1, a.rules, a.rates
+	r.Attached, r.Attempt, r.Rules, r.Rates, r.HoldOf = h.Attached, 1, a.rules, a.rates, clip(h.Object)
 	if h.Attached {
 		r.Attempt = h.Retries + 1
 	}
@@ -168,6 +168,9 @@ func (a *attempt) recordOutcome() {
 	r := a.record(audit.Outcome)
 	r.Outcome, r.Status, r.VendorRequest, r.Error = a.outcome.String(), a.landing.Status, a.requestID(a.landing), a.errorOf(a.landing)
 	r.Actual, r.Held, r.Flag = a.cost.Actual, a.cost.Held, strings.Join(a.flags, ", ")
+	if object := a.object(a.cost.Object); object != "" {
+		r.HoldOf = clip(object)
+	}
 	for _, o := range a.cost.Objects {
 		if o = clip(o); !slices.Contains(r.Objects, o) {
 			r.Objects = append(r.Objects, o)

@@ -108,6 +108,7 @@ type Record struct {
 	Status        int      `json:"status,omitempty"`         // the vendor's HTTP status, as it came
 	VendorRequest string   `json:"vendor_request,omitempty"` // the vendor's request id
 	Error         string   `json:"error,omitempty"`          // what kept the vendor's answer from coming whole, one of the Error constants
+	HoldOf        string   `json:"hold_of,omitempty"`        // the ledger's name of the vendor's object whose hold the call carries or takes over
 	Objects       []string `json:"objects,omitempty"`        // the vendor's ids of what the call touched
 	Customer      string   `json:"customer,omitempty"`       // keyed digest of the vendor's id of the customer that the call is about
 	Recipients    []string `json:"recipients,omitempty"`     // keyed digests

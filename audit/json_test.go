@@ -79,7 +79,7 @@ func TestJSONLine(t *testing.T) {
 		`"rules":[{"of":"key_1.ab","rule":3},{"rule":-1}],"reserved":[{"meter":"outflow","currency":"USD","amount":20000000},{"meter":"calls","amount":1}],"actual":[{"meter":"fee","currency":"USD","amount":8300}],` +
 		`"held":[{"meter":"outflow","currency":"USD","amount":9007199254740991}],"rates":[{"from":"EUR","to":"USD","value":"1.0825"}],"budgets":[{"name":"team:support","shared":true,"of":"key_1","meter":"spend","currency":"USD",` +
 		`"limit":500000000,"spent":476500000,"held":20000000,"left":3500000,"reset":"2026-11-25T00:00:00.123456789Z"}],"flag":"over bound","status":502,` +
-		`"vendor_request":"req_1","error":"timeout","objects":["re_1","ch_1"],"customer":"hmac:2","recipients":["hmac:1"],"idempotency":"sha256:1","attached":true,"attempt":2,` +
+		`"vendor_request":"req_1","error":"timeout","hold_of":"stripe:0123456789abcdef:pi_1","objects":["re_1","ch_1"],"customer":"hmac:2","recipients":["hmac:1"],"idempotency":"sha256:1","attached":true,"attempt":2,` +
 		`"duration_ns":1500000000,"own_ns":300000,"ledger_ns":700000,"vendor_ns":1000000000,"chain":{"writer":"w1","n":7,"lost":1,"prev":"aa","hash":"bb","sign":"cc"}}` + "\n"
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

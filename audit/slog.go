@@ -96,6 +96,7 @@ func (r Record) attrs() []slog.Attr {
 	a.number("status", int64(r.Status))
 	a.text("vendor_request", r.VendorRequest)
 	a.text("error", r.Error)
+	a.text("hold_of", r.HoldOf)
 	a.text("objects", r.Objects...)
 	a.text("customer", r.Customer)
 	a.text("recipients", r.Recipients...)

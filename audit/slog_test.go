@@ -27,7 +27,7 @@ func TestSlogLine(t *testing.T) {
 		`labels="nightly, eu" key=key_1.ab parents=key_1 policy=aa.bb tool=refund_customer step=3 vendor=stripe credential=stripe_live operation=stripe.refunds.create class=outflow verdict=deny outcome=in_doubt ` +
 		`reason=in_doubt detail="the reply did not arrive" reasons="param_denied reason of team:support (rule 2 of key_1.ab), max_per_call amount" rules="rule 3 of key_1.ab, rule -1" reserved="outflow 20.00 USD, 1 calls" ` +
 		`actual="fee 0.0083 USD" held="outflow 9007199254.740991 USD" rates="EUR = 1.0825 USD" budgets="team:support 3.50 USD left of 500.00 USD" flag="over bound" status=502 ` +
-		`vendor_request=req_1 error=timeout objects="re_1, ch_1" customer=hmac:2 recipients=hmac:1 idempotency=sha256:1 attached=true attempt=2 duration_ns=1500000000 own_ns=300000 ledger_ns=700000 vendor_ns=1000000000 chain="7 of w1 bb"` + "\n"
+		`vendor_request=req_1 error=timeout hold_of=stripe:0123456789abcdef:pi_1 objects="re_1, ch_1" customer=hmac:2 recipients=hmac:1 idempotency=sha256:1 attached=true attempt=2 duration_ns=1500000000 own_ns=300000 ledger_ns=700000 vendor_ns=1000000000 chain="7 of w1 bb"` + "\n"
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}

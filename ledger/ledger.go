@@ -141,6 +141,15 @@ type Keeper interface {
 	Kept(ctx context.Context, tenant, name string) ([]byte, error)
 }
 
+// A Lister is a Ledger that can go through all reservations that it remembers: what an audit is compared with.
+type Lister interface {
+	// Reservations calls each for the reservations of a tenant that are open, or have settled and booked money, in no
+	// order, until each returns an error, which is returned. Those that booked none may come too; attempts of a retry,
+	// which hold nothing of their own, do not. It is no snapshot: one that is there all the while comes at least once, one
+	// that is made, ends or is forgotten meanwhile may or may not. States, Would and Adjustments are not filled in.
+	Reservations(ctx context.Context, tenant string, each func(Hold) error) error
+}
+
 // MostKept bounds what a [Keeper] has to take, in bytes.
 const MostKept = 64 << 10
 

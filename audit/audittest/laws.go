@@ -270,7 +270,7 @@ func Full() audit.Record {
 		Rates:    []cost.Rate{{From: "EUR", To: "USD", Value: "1.0825"}},
 		Budgets: []audit.Budget{{Name: "team:support", Shared: true, Of: "key_1", Meter: cost.Spend, Currency: "USD", Limit: 500_000_000,
 			Spent: 476_500_000, Held: 20_000_000, Left: 3_500_000, Reset: when.Add(time.Second)}},
-		Flag: "over bound", Status: 502, VendorRequest: "req_1", Error: audit.ErrorTimeout, Objects: []string{"re_1", "ch_1"}, Customer: "hmac:2", Recipients: []string{"hmac:1"},
+		Flag: "over bound", Status: 502, VendorRequest: "req_1", Error: audit.ErrorTimeout, HoldOf: "stripe:0123456789abcdef:pi_1", Objects: []string{"re_1", "ch_1"}, Customer: "hmac:2", Recipients: []string{"hmac:1"},
 		Idempotency: "sha256:1", Attached: true, Attempt: 2,
 		Duration: 1500 * time.Millisecond, OwnDuration: 300 * time.Microsecond, LedgerDuration: 700 * time.Microsecond, VendorDuration: 1 * time.Second,
 		Chain: &audit.Link{Writer: "w1", N: 7, Lost: 1, Prev: "aa", Hash: "bb", Sign: "cc"},

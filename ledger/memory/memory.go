@@ -20,6 +20,10 @@ type Ledger struct {
 	// Now is the clock. Default: [time.Now].
 	Now func() time.Time
 
+	// Remember is how long a finished reservation is remembered, so that a late or repeated verb finds it. The default, 31
+	// days, is longer than any vendor remembers an idempotency key.
+	Remember time.Duration
+
 	mu       sync.Mutex
 	tenants  map[string]*tenant
 	global   map[string]ledger.Verb
@@ -30,7 +34,7 @@ type Ledger struct {
 // New returns an empty ledger.
 func New() *Ledger {
 	return &Ledger{
-		Now: time.Now, tenants: map[string]*tenant{}, global: map[string]ledger.Verb{}, watchers: map[chan ledger.Control]bool{},
+		Now: time.Now, Remember: 31 * 24 * time.Hour, tenants: map[string]*tenant{}, global: map[string]ledger.Verb{}, watchers: map[chan ledger.Control]bool{},
 		texts: newTexts(),
 	}
 }
@@ -110,10 +114,6 @@ type ended struct {
 	id string
 	at time.Time
 }
-
-// retention is how long a finished reservation is remembered, so that a late or repeated verb finds it. It is
-// longer than any vendor remembers an idempotency key.
-const retention = 31 * 24 * time.Hour
 
 // Open makes the row of a key.
 func (l *Ledger) Open(_ context.Context, k ledger.Key) error {
@@ -205,7 +205,7 @@ func (l *Ledger) Reserve(_ context.Context, r ledger.Request) (ledger.Hold, erro
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, now := l.open(r.Tenant), l.Now()
-	t.forget(now)
+	t.forget(now, l.Remember)
 	if old := t.holds[r.ID]; old != nil {
 		return old.replay(r)
 	}
@@ -584,16 +584,16 @@ func (c *counter) add(start, spent, held int64) {
 	at.spent, at.held = at.spent+spent, at.held+held
 }
 
-// end lets a reservation be forgotten after retention.
+// end lets a reservation be forgotten in its time.
 func (t *tenant) end(id string, now time.Time) { t.ended = append(t.ended, ended{id, now}) }
 
-func (t *tenant) forget(now time.Time) {
+func (t *tenant) forget(now time.Time, after time.Duration) {
 	for id, r := range t.repeats {
 		if !r.ends.After(now) {
 			delete(t.repeats, id)
 		}
 	}
-	for len(t.ended) > 0 && now.Sub(t.ended[0].at) > retention {
+	for len(t.ended) > 0 && now.Sub(t.ended[0].at) > after {
 		id := t.ended[0].id
 		t.ended = t.ended[1:]
 		h := t.holds[id]

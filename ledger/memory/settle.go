@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -297,6 +298,25 @@ func (l *Ledger) Unsettled(_ context.Context, tenant string, names ...string) ([
 
 func (h *hold) stoppedBy(names []string) bool {
 	return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(h.Controls, n) })
+}
+
+// Reservations goes through what is remembered, in the order of the ids.
+func (l *Ledger) Reservations(_ context.Context, tenant string, each func(ledger.Hold) error) error {
+	l.mu.Lock()
+	t := l.open(tenant)
+	var holds []ledger.Hold
+	for _, id := range slices.Sorted(maps.Keys(t.holds)) {
+		if h := t.holds[id]; h.first == nil {
+			holds = append(holds, h.copy())
+		}
+	}
+	l.mu.Unlock()
+	for _, h := range holds {
+		if err := each(h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Alerts lists the crossings that were not acknowledged.

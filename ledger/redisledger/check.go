@@ -16,7 +16,7 @@ import (
 //
 //	ACL SETUSER keybrake on >PASSWORD resetkeys ~kb:* resetchannels &kb:* -@all +ping …
 //
-// With [Options.Replicas], and only then, the user also needs +wait.
+// With [Options.Replicas], and only then, the user also needs +wait; for [Ledger.Reservations], and only for that, +scan.
 //
 // go-redis also tells the server its name, which is not among them. It carries on when that is refused; the
 // server's ACL LOG stays empty when DisableIdentity is set in the client's options.

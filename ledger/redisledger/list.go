@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -41,7 +43,18 @@ func (l *Ledger) InDoubt(ctx context.Context, t string) ([]ledger.Hold, error) {
 }
 
 // readAll reads those of ids that are still in one of phases.
-func (l *Ledger) readAll(ctx context.Context, t string, ids []string, phases ...ledger.Phase) ([]ledger.Hold, error) {
+func (l *Ledger) readAll(ctx context.Context, t string, ids []string, phases ...ledger.Phase) (holds []ledger.Hold, err error) {
+	recs, err := l.readRecords(ctx, t, ids)
+	for _, r := range recs {
+		if slices.Contains(phases, r.Phase) {
+			holds = append(holds, r.Hold)
+		}
+	}
+	return holds, err
+}
+
+// readRecords reads those of ids that are there.
+func (l *Ledger) readRecords(ctx context.Context, t string, ids []string) ([]record, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -56,21 +69,22 @@ func (l *Ledger) readAll(ctx context.Context, t string, ids []string, phases ...
 	if err != nil {
 		return nil, err
 	}
-	var holds []ledger.Hold
+	var recs []record
 	for i, cmd := range cmds {
 		row, ok := cmd.(*redis.MapStringStringCmd)
 		if !ok {
 			return nil, errReply
 		}
 		rec, err := unpack(t, ids[i], row.Val())
-		if err != nil && !errors.Is(err, ledger.ErrNoHold) {
+		switch {
+		case errors.Is(err, ledger.ErrNoHold):
+		case err != nil:
 			return nil, err
-		}
-		if slices.Contains(phases, rec.Phase) {
-			holds = append(holds, rec.Hold)
+		default:
+			recs = append(recs, rec)
 		}
 	}
-	return holds, nil
+	return recs, nil
 }
 
 // Unsettled lists the holds of a tenant that are open: in flight, pending or in doubt, oldest first. The list is no
@@ -96,6 +110,68 @@ func (l *Ledger) Unsettled(ctx context.Context, t string, names ...string) ([]le
 	}
 	slices.SortFunc(holds, func(a, b ledger.Hold) int { return a.Deadline.Compare(b.Deadline) })
 	return holds, nil
+}
+
+// Reservations goes through what is remembered. There is no list of what has settled, so it goes through the names of all
+// keys of the server, in a cluster of all masters: it takes as long as they are many, other users' keys included, and
+// stands in nobody's way. The user needs +scan for it, beside [ACL].
+func (l *Ledger) Reservations(ctx context.Context, t string, each func(ledger.Hold) error) error {
+	seen := map[string]bool{}
+	tell := func(ids []string) error {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return seen[id] })
+		recs, err := l.readRecords(ctx, t, ids)
+		for _, r := range recs {
+			if seen[r.ID] = true; r.of != "" || err != nil {
+				continue
+			}
+			err = each(r.Hold)
+		}
+		return err
+	}
+	cluster, is := l.rdb.(*redis.ClusterClient)
+	if !is {
+		return l.scanNames(ctx, l.rdb, t, tell)
+	}
+	for known := -1; known < len(seen); { // a slot that moves may be passed over once
+		known = len(seen)
+		var one sync.Mutex // masters are asked side by side
+		if err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			one.Lock()
+			defer one.Unlock()
+			return l.scanNames(ctx, node, t, tell)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scanNames calls each for the ids of the tenant's reservations that a server has.
+func (l *Ledger) scanNames(ctx context.Context, node redis.Cmdable, t string, each func(ids []string) error) error {
+	type step struct {
+		names  []string
+		cursor uint64
+	}
+	prefix := tenant(t).record("")
+	var at step
+	for {
+		next, err := within(ctx, l.timeout, func(ctx context.Context) (step, error) {
+			names, cursor, err := node.Scan(ctx, at.cursor, prefix+"*", page).Result()
+			return step{names, cursor}, err
+		})
+		if err != nil {
+			return err
+		}
+		for i, name := range next.names {
+			next.names[i] = strings.TrimPrefix(name, prefix)
+		}
+		if err := each(next.names); err != nil {
+			return err
+		}
+		if at = next; at.cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // scan reads the members of a zset in steps. One that is there all the while is among them, perhaps twice.

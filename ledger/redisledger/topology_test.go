@@ -60,7 +60,7 @@ func TestLawsBehindTLSAsAUserWithNoMoreThanACL(t *testing.T) {
 	s, conf, err := redistest.RunTLS()
 	must(t, err)
 	t.Cleanup(s.Close)
-	rdb := asUser(t, s, conf, redisledger.ACL)
+	rdb := asUser(t, s, conf, redisledger.ACL+" +scan")
 	laws(t, rdb, empty(s))
 	if denials := s.Admin().ACLLog(ctx, 10).Val(); len(denials) > 0 {
 		t.Errorf("the ledger asked for what ACL does not give: %+v", *denials[0])
@@ -168,7 +168,7 @@ func allUsed(t *testing.T, servers []*redistest.Server) {
 func clusterClient(t testing.TB, c *redistest.Cluster, a *answers) *redis.ClusterClient {
 	t.Helper()
 	for _, node := range slices.Concat(c.Masters, c.Replicas) {
-		user(t, node, redisledger.ACL)
+		user(t, node, redisledger.ACL+" +scan")
 	}
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "ledger", Password: "secret", DisableIdentity: true})
 	rdb.OnNewNode(func(node *redis.Client) { node.AddHook(a) })

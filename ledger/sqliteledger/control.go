@@ -164,6 +164,31 @@ func (b *books) open(wanted func(*hold) bool) (holds []ledger.Hold) {
 	return holds
 }
 
+// Reservations goes through what is remembered, in the order of the ids, a page at a time: no writer waits for it.
+func (l *Ledger) Reservations(ctx context.Context, tenant string, each func(ledger.Hold) error) error {
+	for after := ""; ; {
+		holds, err := view(ctx, l, tenant, func(b *books) (holds []ledger.Hold, _ error) {
+			var r row
+			b.each(selectHold+`WHERE tenant = ? AND id > ? AND first = '' ORDER BY id LIMIT 200`, []any{b.tenant, after},
+				func() {
+					if h := b.unpack(r); h != nil {
+						holds = append(holds, h.plain())
+					}
+				}, r.into()...)
+			return holds, nil
+		})
+		if err != nil || len(holds) == 0 {
+			return err
+		}
+		for _, h := range holds {
+			if err := each(h); err != nil {
+				return err
+			}
+			after = h.ID
+		}
+	}
+}
+
 // Find returns one hold.
 func (l *Ledger) Find(ctx context.Context, tenant, id string) (ledger.Hold, error) {
 	return view(ctx, l, tenant, func(b *books) (ledger.Hold, error) {
