@@ -485,6 +485,9 @@ const mostAlerts = 10_000
 
 // tell stores an alert. Of too many the oldest goes.
 func (t *tenant) tell(a ledger.Alert) {
+	if slices.ContainsFunc(t.alerts, func(b ledger.Alert) bool { return b.ID == a.ID }) {
+		return // a key that was frozen, resumed and frozen within one tick of the clock
+	}
 	t.alerts = append(t.alerts, a)
 	t.alerts = t.alerts[max(0, len(t.alerts)-mostAlerts):]
 }

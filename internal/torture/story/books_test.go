@@ -125,7 +125,10 @@ func (b *books) fits(before *books, limits map[counter]ledger.Budget, h ledger.H
 		if b.latest[n].After(now) {
 			now = b.latest[n]
 		}
-		if stood, stands := before.use(n, of, now), b.use(n, of, now); stands > of.Limit && stands > stood {
+		// A ledger cuts a rolling window into 60 slots, and counts an amount up to a slot longer than the window is: what a call
+		// takes over of that may stay, under a limit that was lowered.
+		stood, stands := max(before.use(n, of, now), before.use(n, of, now.Add(-of.Window.Rolls()/60))), b.use(n, of, now)
+		if stands > of.Limit && stands > stood {
 			return fmt.Errorf("%s was admitted, and %d stands in budget %q of %d, %s %q; %d stood there before", h.ID, stands, of.Name, of.Limit, of.Window, of.Zone, stood)
 		}
 	}

@@ -244,7 +244,7 @@ func (s *story) tells(tenant, id string) func(i int) bool {
 		e := h.Entries[i]
 		for _, st := range states {
 			if err == nil && counterOf(tenant, h.Key, st.Budget) == counterOf(tenant, h.Key, ledger.Budget{Name: e.Budget, Shared: e.Shared, Of: e.Of, Observed: e.Observed}) {
-				return e.Held > 0 || e.Start >= st.Start.UnixMicro() || st.Window.Rolls() > 0
+				return e.Held > 0 && !s.sentAgain || e.Start >= st.Start.UnixMicro() || st.Window.Rolls() > 0
 			}
 		}
 		return false

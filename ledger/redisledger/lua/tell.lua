@@ -1,8 +1,9 @@
 -- tell stores an alert at the end of those that wait: its id in the zset index, whose scores go up, and its text in the
--- hash texts. Of more than ten thousand the oldest goes. Put before the verbs that store alerts by Go.
+-- hash texts. What waits under the id already stays. Of more than ten thousand the oldest goes. Put before the verbs that store alerts by Go.
 local mostalerts = 10000
 
 local function tell(index, texts, id, text)
+  if redis.call('HEXISTS', texts, id) == 1 then return end
   local top = redis.call('ZRANGE', index, '-1', '-1', 'WITHSCORES')
   redis.call('ZADD', index, str(tonumber(top[2] or '0') + 1), id)
   redis.call('HSET', texts, id, cjson.encode(text))
