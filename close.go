@@ -17,7 +17,7 @@ import (
 // It may be called more than once, and from many goroutines. After an error some refusals may be counted and not on record,
 // and something may still be lent, which ends at the store's own time; Close may be called again.
 func (b *Brake) Close(ctx context.Context) error {
-	if err := errors.Join(b.refusals.close(ctx), b.creds.Close(ctx)); err != nil {
+	if err := errors.Join(b.refusals.close(ctx), b.herald.close(ctx), b.creds.Close(ctx)); err != nil {
 		return fmt.Errorf("keybrake: close: %w", err)
 	}
 	return nil

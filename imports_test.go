@@ -75,6 +75,7 @@ var walls = []wall{
 	{"internal/flight", []string{"ledger"}, nil},
 	{"internal/fakevendor", nil, nil}, // the oracle: it must not share our mistakes
 	{"internal/respproxy", nil, nil},  // for tests: what it does to the ledger must not depend on it
+	{"internal/auditgen", []string{"audit", "cost", "reason"}, nil}, // for tests and benchmarks
 	{"internal/*test", anything, anything},
 	{"examples/...", anything, anything},
 }

@@ -110,6 +110,7 @@ type Brake struct {
 	flights *flights
 
 	refusals *tally
+	herald   *herald
 
 	digestKey func() []byte // a func prints as an address; in a field of our own not even a Secret hides what it holds
 }
@@ -142,7 +143,7 @@ func New(ctx context.Context, c Config) (*Brake, error) {
 	}
 	key := slices.Clone(c.DigestKey)
 	b.digestKey, b.cfg.DigestKey = func() []byte { return key }, nil
-	b.refusals = newTally(b)
+	b.refusals, b.herald = newTally(b), newHerald(b)
 	for i := range c.Vendors {
 		b.vendors[c.Vendors[i].Name] = &c.Vendors[i]
 	}

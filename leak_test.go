@@ -535,6 +535,10 @@ func TestNoExportedTypeShowsASecret(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		alerts, err := c.Alerter(keybrake.AlerterConfig{Tenants: []string{"acme"}, Notifier: audit.NotifySlog(nil)})
+		if err != nil {
+			t.Error(err)
+		}
 		report, _ := r.Drift(t.Context(), time.Now().Add(-48*time.Hour), keybrake.DriftAccount{Vendor: "stripe", Credential: "stripe"}, func(func(audit.Record, error) bool) {})
 		rt := c.Transport(nil)
 		rt.DenyAsError = true
@@ -547,7 +551,7 @@ func TestNoExportedTypeShowsASecret(t *testing.T) {
 			"keybrake.Config": c.config, "keybrake.Config, address": &c.config, "keybrake.Issuer": c.config.Issuer, "keybrake.Issuer, value": *c.config.Issuer,
 			"keybrake.Key": c.key, "keybrake.Key, address": &c.key, "keybrake.Key in a struct": struct{ key keybrake.Key }{c.key}, "keybrake.Grant": grant("run_1", everything()),
 			"keybrake.Denial": d, "keybrake.Denial, as an error": denied, "keybrake.Unresolved": keybrake.Unresolved{}, "keybrake.Progress": keybrake.Progress{},
-			"keybrake.Reconciler": r, "keybrake.ReconcilerConfig": keybrake.ReconcilerConfig{}, "keybrake.DriftReport": report, "keybrake.Finding": findings, "balance": balance,
+			"keybrake.Reconciler": r, "keybrake.ReconcilerConfig": keybrake.ReconcilerConfig{}, "keybrake.Alerter": alerts, "keybrake.AlerterConfig": keybrake.AlerterConfig{}, "keybrake.Delivery": keybrake.Delivery{}, "keybrake.DriftReport": report, "keybrake.Finding": findings, "balance": balance,
 			"keybrake.Secret": c.config.DigestKey, "keybrake.Secret in a struct": struct{ S keybrake.Secret }{c.config.DigestKey},
 			"credentials.Cache": cache, "credentials.Cache, value": struct{ c *credentials.Cache }{cache}, "credentials.Credential": fetched, "credentials.Credential in a struct": struct{ c credentials.Credential }{fetched},
 			"credentials.Fault": &credentials.Fault{Ref: "stripe", Why: "down"}, "credentials.Env": credentials.Env{"stripe": "X"}, "a static source": credentials.Static(map[string]string{"stripe": stripeCanary}),

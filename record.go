@@ -35,7 +35,11 @@ func (b *Brake) write(ctx context.Context, r audit.Record) error {
 func (b *Brake) put(ctx context.Context, r audit.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.AuditTimeout)
 	defer cancel()
-	return audit.Write(ctx, b.sink, r)
+	err := audit.Write(ctx, b.sink, r)
+	if err != nil {
+		b.herald.sinkTrouble(0)
+	}
+	return err
 }
 
 // entered is r with an id and the time.
@@ -80,15 +84,19 @@ func (a *attempt) record(kind audit.Kind) audit.Record {
 		r.Recipients = append(r.Recipients, a.digest(to))
 	}
 	for _, s := range a.states {
-		r.Budgets = append(r.Budgets, audit.Budget{
-			Name: s.Name, Shared: s.Shared, Of: s.Of, Meter: s.Meter, Currency: s.Currency,
-			Limit: s.Limit, Spent: s.Spent, Held: s.Held, Left: s.Left(), Reset: s.Reset,
-		})
+		r.Budgets = append(r.Budgets, budgetOf(s))
 	}
 	if a.permit != nil && kind != audit.Denied {
 		a.addReservation(&r)
 	}
 	return r
+}
+
+func budgetOf(s ledger.State) audit.Budget {
+	return audit.Budget{
+		Name: s.Name, Shared: s.Shared, Of: s.Of, Meter: s.Meter, Currency: s.Currency,
+		Limit: s.Limit, Spent: s.Spent, Held: s.Held, Left: s.Left(), Reset: s.Reset,
+	}
 }
 
 // named are the vendor's ids of what the call is about: those in its path, and that of the object that it looked at.
@@ -191,10 +199,13 @@ func (a *attempt) recordDenial(d *Denial) {
 	if a.permit != nil {
 		r := entered(a.denied(d))
 		a.insist(a.ctx, r)
+		a.seeDenial(d)
 		a.ended(r)
 		return
 	}
-	a.refusals.add(a.ctx, a.likeness(d), func() audit.Record { return a.denied(d) })
+	if a.refusals.add(a.ctx, a.likeness(d), func() audit.Record { return a.denied(d) }) {
+		a.seeDenial(d)
+	}
 	if len(a.follow) > 0 {
 		a.ended(entered(a.denied(d)))
 	}

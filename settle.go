@@ -163,6 +163,7 @@ func (a *attempt) stopRetrier() {
 	ctx, cancel := a.ledgerContext()
 	defer cancel()
 	s := ByKey(a.claims.Tenant, a.claims.ID).Because("the vendor took more than its bound")
+	a.seePaused()
 	if _, err := a.stop(ctx, s, ledger.Pause); err != nil {
 		a.log().ErrorContext(a.ctx, "keybrake: the key whose call overran is not stopped", "key", a.claims.ID, "error", err)
 	}

@@ -119,14 +119,15 @@ func newTally(b *Brake) *tally {
 }
 
 // add counts a refusal, or records it if it is the first of its likeness, as build says it. Then alone it waits for
-// the sink, once; a record that the sink does not take is kept and given to it again.
-func (t *tally) add(ctx context.Context, l likeness, build func() audit.Record) {
+// the sink, once; a record that the sink does not take is kept and given to it again. It reports whether a record of the
+// likeness was given to the sink before it returned, and none is being given now.
+func (t *tally) add(ctx context.Context, l likeness, build func() audit.Record) (recorded bool) {
 	now := time.Now().UTC()
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
 		t.brake.try(ctx, build())
-		return
+		return true
 	}
 	l = t.room(l)
 	if r := t.rows[l]; r != nil {
@@ -134,8 +135,9 @@ func (t *tally) add(ctx context.Context, l likeness, build func() audit.Record) 
 			r.first = now
 		}
 		r.count, r.last = r.count+1, now
+		recorded = !r.busy
 		t.mu.Unlock()
-		return
+		return recorded
 	}
 	first := entered(build())
 	r := &row{like: l.common(first), unsent: &first, busy: true}
@@ -154,6 +156,7 @@ func (t *tally) add(ctx context.Context, l likeness, build func() audit.Record) 
 	if closed { // while this was written, and nobody else will write what was counted meanwhile
 		_ = t.flush(context.WithoutCancel(ctx))
 	}
+	return true
 }
 
 // room is l, or what there is room for in its place.

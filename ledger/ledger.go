@@ -86,9 +86,15 @@ type Ledger interface {
 	// lists only those that one of them stops, as [Control.Name] gives it: what a revoke leaves to look after.
 	Unsettled(ctx context.Context, tenant string, names ...string) ([]Hold, error)
 
-	// Alerts lists the crossings of alert thresholds that were not acknowledged yet, oldest first. Each is stored
-	// in the same step as the reserve or the booking that made it, once in a window. The newest ten thousand of a
-	// tenant are kept.
+	// Alert stores an alert that the caller has seen, of a kind that is not the ledger's own: its ID, Kind, Key, Hold and
+	// Memo. Of an ID that was stored before, less than [AlertMemory] ago, nothing more is stored, acknowledged or not: so
+	// several processes may see the same, and it is raised once. One that is not Valid is an error. The empty tenant is
+	// legal here, in Alerts and in Acknowledge: it is for what is no tenant's.
+	Alert(ctx context.Context, tenant string, a Alert) error
+
+	// Alerts lists the alerts that were not acknowledged yet, oldest first: those that Alert was given, and those of the
+	// ledger's own kinds, each stored in the same step as the reserve or the booking that made it. The newest ten
+	// thousand of a tenant are kept.
 	Alerts(ctx context.Context, tenant string) ([]Alert, error)
 
 	// Acknowledge forgets alerts by id, once they have been delivered. Ids that are not there are no error, so that
@@ -433,15 +439,6 @@ func (a Adjustment) Valid() error {
 // Rose reports whether a moved what is booked in some budget up.
 func (a Adjustment) Rose() bool {
 	return slices.ContainsFunc(a.Deltas, func(d int64) bool { return d > 0 })
-}
-
-// An Alert is a threshold that a budget has crossed.
-type Alert struct {
-	ID      string // stable: of the budget, its window and the threshold
-	Key     string // whose own budget it is; empty for a shared one
-	State   State  // the budget when it crossed
-	Percent int    // of its limit
-	At      time.Time
 }
 
 // A Receipt is what Settle or Adjust did.

@@ -86,6 +86,8 @@ const (
 	BeforeSettle  Point = "before the settle"
 	AfterSettle   Point = "after the settle"
 	BeforeOutcome Point = "in the write of the outcome, before it is written"
+
+	BeforeAcknowledge Point = "after an event was told, before it is taken out"
 )
 
 // A Child is what a process offers to the one that started it, over its standard input and output.
@@ -94,6 +96,9 @@ type Child struct {
 	stop  *stop
 	ahead time.Duration
 }
+
+// hookSecret is what the processes sign events with.
+const hookSecret = "whsec_a2V5YnJha2UgdGVzdCBzZWNyZXQgb2YgMzIgYnl0ZXMh"
 
 const childEnv = "KEYBRAKE_PROCESSTEST"
 
@@ -291,6 +296,22 @@ func (c *Child) Reconcile(tenant string, p *keybrake.Progress) error {
 	return err
 }
 
+// Tell makes one pass over the events of acme, which go to a webhook.
+func (c *Child) Tell(hook string, d *keybrake.Delivery) error {
+	n, err := audit.Webhook(hook, hookSecret, nil)
+	if err != nil {
+		return err
+	}
+	a, err := c.brake.Alerter(keybrake.AlerterConfig{
+		Tenants: []string{"acme"}, Notifier: n, Now: func() time.Time { return time.Now().Add(c.ahead) },
+	})
+	if err != nil {
+		return err
+	}
+	*d, err = a.Pass(context.Background())
+	return err
+}
+
 // selectors are the ways to say whose calls to stop.
 var selectors = map[string]func(tenant, name string) keybrake.Selector{
 	"key": keybrake.ByKey, "run": keybrake.ByRun, "agent": keybrake.ByAgent, "label": keybrake.ByLabel, "vendor": keybrake.ByVendor,
@@ -372,6 +393,11 @@ func (l watchedLedger) Settle(ctx context.Context, h ledger.Hold, s ledger.Settl
 	r, err := l.Ledger.Settle(ctx, h, s)
 	l.stop.point(AfterSettle)
 	return r, err
+}
+
+func (l watchedLedger) Acknowledge(ctx context.Context, tenant string, ids ...string) error {
+	l.stop.point(BeforeAcknowledge)
+	return l.Ledger.Acknowledge(ctx, tenant, ids...)
 }
 
 // A watchedSink is a sink whose records of a call, not of its probe, can be stopped before and after.

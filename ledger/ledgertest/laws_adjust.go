@@ -171,10 +171,9 @@ var adjustLaws = []Law{
 	}},
 }
 
-// alerted expects the alerts that wait, as "budget percent".
+// alerted expects the thresholds that wait, as "budget percent".
 func (w *world) alerted(want ...string) []ledger.Alert {
-	list, err := w.Alerts(w.ctx, acme)
-	w.must("alerts", err)
+	list := slices.DeleteFunc(w.waiting(acme), func(a ledger.Alert) bool { return a.Kind != ledger.AlertThreshold })
 	var got []string
 	for _, a := range list {
 		got = append(got, fmt.Sprint(a.State.Name, " ", a.Percent))

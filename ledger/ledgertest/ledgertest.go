@@ -55,7 +55,7 @@ type Law struct {
 
 // Laws returns all laws, in the order of the way of a call.
 func Laws() []Law {
-	return slices.Concat(keyLaws, limitLaws, currencyLaws, sharedLaws, windowLaws, rollingLaws, repeatLaws, observeLaws, narrowedLaws, settleLaws, memoLaws, releaseLaws, doubtLaws, claimLaws, raiseLaws, objectLaws, adjustLaws, alertLaws, openLaws, leaseLaws, keepLaws, listLaws, controlLaws)
+	return slices.Concat(keyLaws, limitLaws, currencyLaws, sharedLaws, windowLaws, rollingLaws, repeatLaws, observeLaws, narrowedLaws, settleLaws, memoLaws, releaseLaws, doubtLaws, claimLaws, raiseLaws, objectLaws, adjustLaws, alertLaws, overrunLaws, givenLaws, openLaws, leaseLaws, keepLaws, listLaws, controlLaws)
 }
 
 // Check tries the law on a new ledger. The error quotes the law's sentence.

@@ -418,7 +418,7 @@ type eager struct {
 func (m *eager) Reserve(ctx context.Context, r ledger.Request) (ledger.Hold, error) {
 	h, err := m.base.Reserve(ctx, r)
 	if err != nil && len(r.Budgets) > 0 && len(r.Budgets[0].AlertAt) > 0 {
-		m.early = append(m.early, ledger.Alert{ID: "early", State: ledger.State{Budget: r.Budgets[0], Held: r.Budgets[0].Limit}, Percent: 50, At: m.clock.Now()})
+		m.early = append(m.early, ledger.Alert{ID: "early", Kind: ledger.AlertThreshold, State: ledger.State{Budget: r.Budgets[0], Held: r.Budgets[0].Limit}, Percent: 50, At: m.clock.Now()})
 	}
 	return h, err
 }

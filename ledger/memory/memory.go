@@ -50,7 +50,8 @@ type tenant struct {
 	repeats  map[rule]*repeats
 	leases   map[string]lease
 	alerts   []ledger.Alert
-	ended    []ended // reservations that may be forgotten, oldest first
+	told     map[string]time.Time // until when the ids of alerts that were given are remembered
+	ended    []ended              // reservations that may be forgotten, oldest first
 }
 
 type key struct {
@@ -133,7 +134,7 @@ func (l *Ledger) open(name string) *tenant {
 		t = &tenant{
 			keys: map[string]*key{}, shared: map[string]*ledger.Budget{}, controls: map[string]ledger.Verb{},
 			holds: map[string]*hold{}, claims: map[string]claim{}, carriers: map[string]string{},
-			counters: map[tally]*counter{}, repeats: map[rule]*repeats{}, leases: map[string]lease{},
+			counters: map[tally]*counter{}, repeats: map[rule]*repeats{}, leases: map[string]lease{}, told: map[string]time.Time{},
 		}
 		for name, verb := range l.global {
 			t.controls[name] = verb
@@ -470,10 +471,10 @@ func (t *tenant) alert(h *hold, now time.Time) {
 		}
 		for _, percent := range ledger.Crossed(s, c.told) {
 			n := tallyOf(h.Key, p.Entry)
-			t.alerts = append(t.alerts, ledger.Alert{
-				ID: fmt.Sprintf("%q %q %q %t %d %d", n.key, n.of, n.budget, n.observed, c.start, percent), Key: n.key, State: s, Percent: percent, At: now,
+			t.tell(ledger.Alert{
+				ID: fmt.Sprintf("%q %q %q %t %d %d", n.key, n.of, n.budget, n.observed, c.start, percent), Kind: ledger.AlertThreshold,
+				Key: n.key, State: s, Percent: percent, At: now,
 			})
-			t.alerts = t.alerts[max(0, len(t.alerts)-mostAlerts):]
 			c.told, c.toldAt = percent, c.start
 		}
 	}
@@ -481,6 +482,12 @@ func (t *tenant) alert(h *hold, now time.Time) {
 
 // mostAlerts is how many alerts of a tenant wait to be acknowledged.
 const mostAlerts = 10_000
+
+// tell stores an alert. Of too many the oldest goes.
+func (t *tenant) tell(a ledger.Alert) {
+	t.alerts = append(t.alerts, a)
+	t.alerts = t.alerts[max(0, len(t.alerts)-mostAlerts):]
+}
 
 // carrier returns the pending reservation of the same key that carries an object's hold, or nil. One that is in
 // flight or in doubt gives no credit: what it will cost is open, so both levels are held.
@@ -634,6 +641,9 @@ func (l *Ledger) Control(_ context.Context, c ledger.Control) (ledger.Report, er
 	if c.Tenant == "" {
 		turn(l.global, name, c.Verb)
 		for tenant, t := range l.tenants {
+			if tenant == "" {
+				continue // it has alerts, and no keys
+			}
 			turn(t.controls, name, c.Verb)
 			report.Tenants = append(report.Tenants, tenant)
 		}

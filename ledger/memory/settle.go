@@ -78,10 +78,11 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		}
 		return t.receipt(rec, rec.over), err
 	}
-	if t.book(rec, booked, held) {
-		rec.over = true
-		t.keys[rec.Key].frozen = true
+	part, by := ledger.Overrun(rec.parts, booked, held)
+	t.book(rec, booked, held)
+	if part >= 0 {
 		rec.States = t.states(rec)
+		t.overran(rec, part, by, now)
 		t.alert(rec, now)
 	}
 	rec.Phase, rec.Memo = s.Phase, s.MemoAfter(rec.Memo)
@@ -90,6 +91,18 @@ func (l *Ledger) Settle(_ context.Context, h ledger.Hold, s ledger.Settlement) (
 		t.end(rec.ID, now)
 	}
 	return t.receipt(rec, rec.over), nil
+}
+
+// overran freezes the key of a call that has cost more than was held, and tells of both.
+func (t *tenant) overran(rec *hold, part int, by int64, now time.Time) {
+	if !rec.over {
+		t.tell(ledger.Alert{ID: ledger.OverrunID(rec.ID), Kind: ledger.AlertOverrun, Key: rec.Key, Hold: rec.ID, State: rec.States[part], Excess: by, At: now})
+	}
+	if k := t.keys[rec.Key]; !k.frozen {
+		t.tell(ledger.Alert{ID: ledger.FrozenID(rec.ID, now), Kind: ledger.AlertFrozen, Key: rec.Key, Hold: rec.ID, At: now})
+		k.frozen = true
+	}
+	rec.over = true
 }
 
 // keep leaves a hold in doubt: nobody knows its outcome yet, or its cost came back on a meter or in a currency that
@@ -118,15 +131,13 @@ func (h *hold) same(booked []int64) error {
 	return nil
 }
 
-// book moves each entry to its new amounts, and reports whether one of them is more than what stood there.
-func (t *tenant) book(rec *hold, booked, held []int64) (over bool) {
+// book moves each entry to its new amounts.
+func (t *tenant) book(rec *hold, booked, held []int64) {
 	for i := range rec.parts {
 		e := &rec.parts[i].Entry
-		over = over || booked[i]+held[i] > e.Booked+e.Held
 		t.counter(tallyOf(rec.Key, *e)).add(e.Start, booked[i]-e.Booked, held[i]-e.Held)
 		e.Booked, e.Held = booked[i], held[i]
 	}
-	return over
 }
 
 // carry makes rec the carrier of its object, and ends another one: the reply has told the object's level.
@@ -319,7 +330,24 @@ func (l *Ledger) Reservations(_ context.Context, tenant string, each func(ledger
 	return nil
 }
 
-// Alerts lists the crossings that were not acknowledged.
+// Alert stores an alert that the caller has seen, once for its id.
+func (l *Ledger) Alert(_ context.Context, tenant string, a ledger.Alert) error {
+	if err := a.Valid(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, now := l.open(tenant), l.Now()
+	maps.DeleteFunc(t.told, func(_ string, until time.Time) bool { return !until.After(now) })
+	if _, told := t.told[a.ID]; told {
+		return nil
+	}
+	t.told[a.ID] = now.Add(ledger.AlertMemory)
+	t.tell(ledger.Alert{ID: a.ID, Kind: a.Kind, Key: a.Key, Hold: a.Hold, Memo: a.Memo, At: now})
+	return nil
+}
+
+// Alerts lists the alerts that were not acknowledged.
 func (l *Ledger) Alerts(_ context.Context, tenant string) ([]ledger.Alert, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

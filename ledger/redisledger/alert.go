@@ -1,6 +1,7 @@
 package redisledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,12 +24,28 @@ type acknowledgeArgs struct {
 	IDs []string `json:"ids"`
 }
 
-// alertText is an alert as alert.lua writes it.
+// alertArgs is ARGV[1] of alertonce.lua.
+type alertArgs struct {
+	Now  string `json:"now"`
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+	Key  string `json:"key"`
+	Hold string `json:"hold"`
+	Memo string `json:"memo"`
+	Span string `json:"span"` // microseconds
+	Keep string `json:"keep"` // milliseconds
+}
+
+// alertText is an alert as the scripts write it. What a kind has not is left out.
 type alertText struct {
+	Kind    string   `json:"kind"` // empty in one of before there were others: a threshold
 	Key     string   `json:"key"`
-	Budget  budget   `json:"budget"`
+	Hold    string   `json:"hold"`
+	Budget  *budget  `json:"budget"`
 	Window  []string `json:"window"`
 	Percent string   `json:"percent"`
+	Excess  string   `json:"excess"`
+	Memo    string   `json:"memo"`
 	At      string   `json:"at"`
 }
 
@@ -53,7 +70,24 @@ func marks(parts []ledger.Part) string {
 	return b.String()
 }
 
-// Alerts lists the crossings that were not acknowledged, oldest first, in steps. The list is no snapshot: one that is
+// Alert stores an alert that the caller has seen, once for its id. After an error it may be stored: saying it again is safe.
+// Like leases, what it writes are no books.
+func (l *Ledger) Alert(ctx context.Context, t string, a ledger.Alert) error {
+	if err := a.Valid(); err != nil {
+		return err
+	}
+	args := alertArgs{
+		Now: l.clock(), ID: a.ID, Kind: string(a.Kind), Key: a.Key, Hold: a.Hold, Memo: a.Memo,
+		Span: digits(ledger.AlertMemory.Microseconds()), Keep: digits((ledger.AlertMemory + margin).Milliseconds()),
+	}
+	got, err := l.run(ctx, alertScript, []string{tenant(t).told(a.ID), tenant(t).alerts(), tenant(t).alertTexts()}, args)
+	if err != nil {
+		return err
+	}
+	return got.expect("ok")
+}
+
+// Alerts lists the alerts that were not acknowledged, oldest first, in steps. The list is no snapshot: one that is
 // acknowledged meanwhile may be in it.
 func (l *Ledger) Alerts(ctx context.Context, t string) ([]ledger.Alert, error) {
 	keys := []string{tenant(t).alerts(), tenant(t).alertTexts()}
@@ -86,9 +120,13 @@ func parseAlert(id, text string) (ledger.Alert, error) {
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
 		return ledger.Alert{}, fmt.Errorf("redisledger: alert %s is damaged", id)
 	}
-	got := &reply{status: "alert", rest: append(a.Window, a.Percent, a.At)}
-	w, percent, at := got.window(), got.number(), got.time()
-	return ledger.Alert{ID: id, Key: a.Key, State: w.state(a.Budget.load()), Percent: int(percent), At: at}, got.err()
+	alert := ledger.Alert{ID: id, Kind: cmp.Or(ledger.AlertKind(a.Kind), ledger.AlertThreshold), Key: a.Key, Hold: a.Hold, Memo: a.Memo}
+	got := &reply{status: "alert", rest: append(a.Window, cmp.Or(a.Percent, "0"), cmp.Or(a.Excess, "0"), a.At)}
+	if a.Budget != nil {
+		alert.State = got.window().state(a.Budget.load())
+	}
+	alert.Percent, alert.Excess, alert.At = int(got.number()), got.number(), got.time()
+	return alert, got.err()
 }
 
 // Acknowledge forgets alerts.

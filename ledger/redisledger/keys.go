@@ -22,6 +22,7 @@ import (
 //	kb:{acme}:controls   hash    revokes and pauses
 //	kb:{acme}:alerts     zset    alerts that wait to be acknowledged, in order; the newest ten thousand
 //	kb:{acme}:alerttexts hash    what they say
+//	kb:{acme}:a:ID       string  until when an alert that was given is not stored again; expires with it
 //	kb:{acme}:l:NAME     string  a lease: until when, and who has it; expires with it
 //	kb:{acme}:t:NAME     string  a kept text, after until when; expires with it
 //	kb:{acme}:m          hash    what shows that writes were lost, see meta.lua
@@ -45,6 +46,7 @@ func (t tenant) open() string              { return t.name("open") }
 func (t tenant) pending() string           { return t.name("pending") }
 func (t tenant) alerts() string            { return t.name("alerts") }
 func (t tenant) alertTexts() string        { return t.name("alerttexts") }
+func (t tenant) told(id string) string     { return t.name("a:" + id) }
 func (t tenant) controls() string          { return t.name("controls") }
 func (t tenant) none() string              { return t.name("none") }
 func (t tenant) meta() string              { return t.name("m") }

@@ -429,7 +429,7 @@ func (s *story) compare() {
 		alerts, err := l.Alerts(ctx, acme)
 		must(s.t, err)
 		for _, a := range alerts {
-			got[i] = append(got[i], []any{a.Key, told([]ledger.State{a.State}), a.Percent, a.At.UnixMicro()})
+			got[i] = append(got[i], []any{a.Kind, a.Key, a.Hold, told([]ledger.State{a.State}), a.Percent, a.Excess, a.At.UnixMicro()})
 		}
 		for _, h := range s.holds[max(0, len(s.holds)-8):] {
 			found, err := l.Find(ctx, acme, h[0].ID)

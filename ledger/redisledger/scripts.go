@@ -15,17 +15,18 @@ var files embed.FS
 // rows that are never gone by right: the script looks whether one that was there is missing, and those that make such
 // rows remember it.
 var (
-	reserveScript     = replicated(gated("reserve", lasting("3"), "books", "rolling", "cells", "record", "alert", "admit", "claim", "repeat", "charge", "put"))
-	raiseScript       = replicated(gated("raise", lasting("3"), "books", "rolling", "cells", "record", "alert", "admit", "charge", "put"))
-	settleScript      = watched("settle", nothing, "books", "rolling", "cells", "record", "alert", "close", "memo")
+	reserveScript     = replicated(gated("reserve", lasting("3"), "books", "rolling", "cells", "record", "tell", "alert", "admit", "claim", "repeat", "charge", "put"))
+	raiseScript       = replicated(gated("raise", lasting("3"), "books", "rolling", "cells", "record", "tell", "alert", "admit", "charge", "put"))
+	settleScript      = watched("settle", nothing, "books", "rolling", "cells", "record", "tell", "alert", "close", "memo")
 	releaseScript     = watched("release", nothing, "books", "rolling", "cells", "record", "close")
-	adjustScript      = watched("adjust", nothing, "books", "rolling", "cells", "record", "alert", "close")
+	adjustScript      = watched("adjust", nothing, "books", "rolling", "cells", "record", "tell", "alert", "close")
 	openScript        = gated("open", makes("2"), "books")
 	setBudgetScript   = gated("setbudget", makes("1"), "books")
 	balanceScript     = plain("balance", "books", "rolling", "cells", "record")
 	statesScript      = plain("states", "books", "rolling", "cells", "record")
 	controlScript     = replicated(watched("control", makes("1, 3"), "books"))
 	registerScript    = gated("register", makes("1, 2"), "books", "record")
+	alertScript       = plain("alertonce", "books", "tell")
 	alertsScript      = plain("alerts", "books")
 	acknowledgeScript = watched("acknowledge", nothing, "books")
 	leaseScript       = plain("lease", "books")

@@ -31,28 +31,51 @@ func (b *books) alert(h *hold) {
 				key = ""
 			}
 			id := fmt.Sprintf("%q %q %q %t %d %d", key, t.narrowed, t.budget, t.observed, newest, percent)
-			b.exec(`INSERT INTO alerts (tenant, id, key, state, percent, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING`,
-				b.tenant, id, key, b.json(packState(h.States[i])), percent, b.micros())
+			b.tell(ledger.Alert{ID: id, Kind: ledger.AlertThreshold, Key: key, State: h.States[i], Percent: percent})
 			b.exec(`UPDATE amounts SET told = ? WHERE `+cell, append([]any{percent}, b.counter(t, newest)...)...)
-			b.exec(`DELETE FROM alerts WHERE tenant = ? AND n <= (SELECT n FROM alerts WHERE tenant = ? ORDER BY n DESC LIMIT 1 OFFSET ?)`,
-				b.tenant, b.tenant, mostAlerts)
 		}
 	}
 }
 
-// Alerts lists the crossings that were not acknowledged.
+// tell stores an alert. Of too many the oldest goes.
+func (b *books) tell(a ledger.Alert) {
+	b.exec(`INSERT INTO alerts (tenant, id, kind, key, hold, state, percent, excess, memo, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING`,
+		b.tenant, a.ID, string(a.Kind), a.Key, a.Hold, b.json(packState(a.State)), a.Percent, a.Excess, a.Memo, b.micros())
+	b.exec(`DELETE FROM alerts WHERE tenant = ? AND n <= (SELECT n FROM alerts WHERE tenant = ? ORDER BY n DESC LIMIT 1 OFFSET ?)`,
+		b.tenant, b.tenant, mostAlerts)
+}
+
+// Alert stores an alert that the caller has seen, once for its id. After an error it may be stored: saying it again is safe.
+func (l *Ledger) Alert(ctx context.Context, tenant string, a ledger.Alert) error {
+	if err := a.Valid(); err != nil {
+		return err
+	}
+	_, err := change(ctx, l, tenant, func(b *books) (struct{}, error) {
+		var until int64
+		if b.get(`SELECT until FROM told WHERE tenant = ? AND id = ?`, []any{tenant, a.ID}, &until) && until > b.micros() {
+			return struct{}{}, nil
+		}
+		b.exec(`INSERT INTO told (tenant, id, until) VALUES (?, ?, ?) ON CONFLICT (tenant, id) DO UPDATE SET until = excluded.until`,
+			tenant, a.ID, b.now.Add(ledger.AlertMemory).UnixMicro())
+		b.tell(ledger.Alert{ID: a.ID, Kind: a.Kind, Key: a.Key, Hold: a.Hold, Memo: a.Memo})
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Alerts lists the alerts that were not acknowledged.
 func (l *Ledger) Alerts(ctx context.Context, tenant string) ([]ledger.Alert, error) {
 	return view(ctx, l, tenant, func(b *books) ([]ledger.Alert, error) {
 		var alerts []ledger.Alert
 		var a ledger.Alert
-		var state string
+		var kind, state string
 		var at int64
-		b.each(`SELECT id, key, state, percent, at FROM alerts WHERE tenant = ? ORDER BY n`, []any{tenant}, func() {
+		b.each(`SELECT id, kind, key, hold, state, percent, excess, memo, at FROM alerts WHERE tenant = ? ORDER BY n`, []any{tenant}, func() {
 			var packed part
 			b.parse("alert", state, &packed)
-			a.State, a.At = packed.state(), time.UnixMicro(at)
+			a.Kind, a.State, a.At = ledger.AlertKind(kind), packed.state(), time.UnixMicro(at)
 			alerts = append(alerts, a)
-		}, &a.ID, &a.Key, &state, &a.Percent, &at)
+		}, &a.ID, &kind, &a.Key, &a.Hold, &state, &a.Percent, &a.Excess, &a.Memo, &at)
 		return alerts, nil
 	})
 }

@@ -130,7 +130,7 @@ func TestTheNewestTenThousandAlertsOfATenantAreKept(t *testing.T) {
 	l, clock := clocked(t, path)
 	query(t, path, `
 		WITH RECURSIVE i (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 10010)
-		INSERT INTO alerts (n, tenant, id, key, state, percent, at) SELECT n, iif(n > 10, 'acme', 'other'), 'old ' || n, 'k', '{}', 50, 0 FROM i`)
+		INSERT INTO alerts (n, tenant, id, kind, key, hold, state, percent, excess, memo, at) SELECT n, iif(n > 10, 'acme', 'other'), 'old ' || n, 'threshold', 'k', '', '{}', 50, 0, '', 0 FROM i`)
 	b := purse(10)
 	b.AlertAt = []int{10, 20, 30}
 	admit(t, l, on(clock, 3, b))

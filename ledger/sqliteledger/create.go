@@ -178,7 +178,7 @@ func (c *conn) whole(ctx context.Context, upTo int64) error {
 	queries := []string{"PRAGMA quick_check(1)"}
 	if pages*size > upTo {
 		queries = nil
-		for _, table := range []string{"tenants", "keys", "budgets", "amounts", "carriers", "controls", "globals", "repeats", "leases", "alerts", "commands"} {
+		for _, table := range []string{"tenants", "keys", "budgets", "amounts", "carriers", "controls", "globals", "repeats", "leases", "alerts", "told", "commands"} {
 			queries = append(queries, "PRAGMA quick_check("+table+")")
 		}
 	}

@@ -453,7 +453,7 @@ func (s *story) compare() {
 		alerts, err := l.Alerts(ctx, acme)
 		must(s.t, err)
 		for _, a := range alerts {
-			got[i] = append(got[i], a.ID, a.Key, told([]ledger.State{a.State}), a.Percent, micros(a.At))
+			got[i] = append(got[i], a.ID, a.Kind, a.Key, a.Hold, told([]ledger.State{a.State}), a.Percent, a.Excess, micros(a.At))
 		}
 		for _, b := range storyRows {
 			row, err := l.Budget(ctx, acme, b.Name)

@@ -206,8 +206,9 @@ func (f *file) forget() error {
 	repeats := b.exec(`DELETE FROM repeats WHERE (tenant, id, observed, n) IN (SELECT tenant, id, observed, n FROM repeats WHERE forget <= ? ORDER BY forget LIMIT 256)`, now.UnixMicro())
 	leases := b.exec(`DELETE FROM leases WHERE (tenant, name) IN (SELECT tenant, name FROM leases WHERE until <= ? ORDER BY until LIMIT 256)`, now.UnixMicro())
 	texts := b.exec(`DELETE FROM texts WHERE rowid IN (SELECT rowid FROM texts WHERE until <= ? ORDER BY until LIMIT 256)`, now.UnixMicro())
+	told := b.exec(`DELETE FROM told WHERE (tenant, id) IN (SELECT tenant, id FROM told WHERE until <= ? ORDER BY until LIMIT 256)`, now.UnixMicro())
 	keys := b.forgetKeys(now.Add(-retention).UnixMicro())
-	if max(holds, repeats, leases, texts, int64(keys)) < 256 {
+	if max(holds, repeats, leases, texts, told, int64(keys)) < 256 {
 		f.tidied = now.UnixMicro()
 	}
 	return b.err

@@ -101,18 +101,31 @@ CREATE TABLE repeats (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repeats_over ON repeats (forget);
 
--- Alert thresholds that were crossed and not acknowledged, in the order of n.
+-- What a person should hear of and nobody has acknowledged, in the order of n.
 CREATE TABLE alerts (
 	n       INTEGER PRIMARY KEY,
 	tenant  TEXT NOT NULL,
 	id      TEXT NOT NULL,
-	key     TEXT NOT NULL, -- whose own budget it is; empty: shared
-	state   TEXT NOT NULL, -- JSON: the budget when it crossed
+	kind    TEXT NOT NULL,
+	key     TEXT NOT NULL, -- whose own budget it is; empty: shared. Of other kinds the key that it is about
+	hold    TEXT NOT NULL, -- the reservation that it is about
+	state   TEXT NOT NULL, -- JSON: the budget when it crossed, or once it was overrun
 	percent INTEGER NOT NULL,
+	excess  INTEGER NOT NULL,
+	memo    TEXT NOT NULL,
 	at      INTEGER NOT NULL,
 	UNIQUE (tenant, id)
 ) STRICT;
 CREATE INDEX alerts_order ON alerts (tenant, n);
+
+-- The ids of alerts that were given, which are stored once.
+CREATE TABLE told (
+	tenant TEXT NOT NULL,
+	id     TEXT NOT NULL,
+	until  INTEGER NOT NULL,
+	PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX told_over ON told (until);
 
 -- Who has a thing for a while. A row that is over is nobody's.
 CREATE TABLE leases (

@@ -58,16 +58,28 @@ func (b *books) settle(rec *hold, s ledger.Settlement) (ledger.Receipt, error) {
 		}
 		return b.receipt(rec, rec.over), err
 	}
-	if b.book(rec, booked, held) {
-		rec.over = true
-		b.exec(`UPDATE keys SET frozen = 1 WHERE tenant = ? AND id = ?`, b.tenant, rec.Key)
+	part, by := ledger.Overrun(rec.parts, booked, held)
+	b.book(rec, booked, held)
+	if part >= 0 {
 		rec.States = b.states(rec.Key, rec.parts)
+		b.overran(rec, part, by)
 		b.alert(rec)
 	}
 	rec.Phase, rec.Memo = s.Phase, s.MemoAfter(rec.Memo)
 	b.carry(rec, s)
 	b.put(rec, retention)
 	return b.receipt(rec, rec.over), nil
+}
+
+// overran freezes the key of a call that has cost more than was held, and tells of both.
+func (b *books) overran(rec *hold, part int, by int64) {
+	if !rec.over {
+		b.tell(ledger.Alert{ID: ledger.OverrunID(rec.ID), Kind: ledger.AlertOverrun, Key: rec.Key, Hold: rec.ID, State: rec.States[part], Excess: by})
+	}
+	if b.exec(`UPDATE keys SET frozen = 1 WHERE tenant = ? AND id = ? AND frozen = 0`, b.tenant, rec.Key) > 0 {
+		b.tell(ledger.Alert{ID: ledger.FrozenID(rec.ID, b.now), Kind: ledger.AlertFrozen, Key: rec.Key, Hold: rec.ID})
+	}
+	rec.over = true
 }
 
 // keep leaves a hold in doubt: nobody knows its outcome yet, or its cost came back on a meter or in a currency
@@ -112,15 +124,13 @@ func (b *books) same(rec *hold, booked []int64) error {
 	return nil
 }
 
-// book moves each part to its new amounts, and reports whether one of them is more than what stood there.
-func (b *books) book(rec *hold, booked, held []int64) (over bool) {
+// book moves each part to its new amounts.
+func (b *books) book(rec *hold, booked, held []int64) {
 	for i := range rec.parts {
 		p := &rec.parts[i]
-		over = over || booked[i]+held[i] > p.Booked+p.Held
 		b.add(tallyOf(rec.Key, p.Entry), p.Of, p.Start, p.End, booked[i]-p.Booked, held[i]-p.Held)
 		p.Booked, p.Held = booked[i], held[i]
 	}
-	return over
 }
 
 // receipt reports the budgets of rec as they stand.

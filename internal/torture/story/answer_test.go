@@ -97,7 +97,7 @@ func receipt(r ledger.Receipt, err error, tells func(i int) bool) string {
 }
 
 func alert(a ledger.Alert) string {
-	return fmt.Sprintf("%d%% of key %q at %d: %s", a.Percent, a.Key, micros(a.At), state(a.State))
+	return fmt.Sprintf("%s %d%% of key %q hold %q by %d at %d: %s", a.Kind, a.Percent, a.Key, a.Hold, a.Excess, micros(a.At), state(a.State))
 }
 
 // oldestFirst are holds as text. Of those with one deadline none is the older.

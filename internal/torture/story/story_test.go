@@ -287,7 +287,7 @@ func (s *story) once(t *rapid.T, tenant string, a ledger.Alert) {
 		t.Fatalf("two alerts have the id %q: %s and %s", a.ID, old, alert(a))
 	}
 	s.alerts[tenant+a.ID] = alert(a)
-	if a.State.Window.Rolls() > 0 {
+	if a.Kind != ledger.AlertThreshold || a.State.Window.Rolls() > 0 {
 		return
 	}
 	of := fmt.Sprintf("%s %q %q %q %t %d %d", tenant, a.Key, a.State.Of, a.State.Name, a.State.Observed, micros(a.State.Start), a.Percent)

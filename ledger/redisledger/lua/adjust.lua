@@ -17,7 +17,7 @@ for i, p in ipairs(q.parts) do
   if p.sum > list[i].booked + list[i].held then over = '1' end
   sound(KEYS[p.row], p.name, list[i], p.sum, 0)
 end
-ready(rec[6] or '', KEYS[5], KEYS[6])
+if rec[6] then ready(KEYS[5], KEYS[6]) end
 
 -- Field b keeps what the settlement booked, so that it can still be told from another one.
 redis.call('HSET', KEYS[1], 'adj', (rec[8] or '') .. str(now) .. ' ' .. q.entry .. '\n', 'b', rec[7] or table.concat(first, ' '))

@@ -1,8 +1,7 @@
--- Alerts at thresholds of a budget. Put before the verbs that can raise what it has used by Go.
+-- Alerts of what the verbs themselves see. Put before those that can raise what a budget has used by Go.
 --
 -- marks is field al of a record: for each part 'PERCENT AMOUNT,' for each threshold, lowest first, then ';'.
 -- Field a:NAME of a row is 'PERCENT START': the highest threshold that was crossed, and the newest window then.
-local mostalerts = 10000
 
 -- crossing are the thresholds that the budget of part p has crossed and that are not told yet in its window.
 local function crossing(row, name, p, marks)
@@ -21,8 +20,8 @@ local function crossing(row, name, p, marks)
   return list
 end
 
--- alert stores what was crossed by the parts of a reservation, each threshold once in a window: in the zset index, whose
--- scores go up, and in the hash texts. fixed is field f of the record.
+-- alert stores what was crossed by the parts of a reservation, each threshold once in a window. fixed is field f of the
+-- record.
 local function alert(now, list, marks, fixed, index, texts)
   local i = 0
   for mark in string.gmatch(marks, '([^;]*);') do
@@ -31,30 +30,31 @@ local function alert(now, list, marks, fixed, index, texts)
     local found = mark == '' and {} or crossing(KEYS[m.row], m.name, list[i], mark)
     for _, percent in ipairs(found) do
       local row = KEYS[m.row]
-      local id = redis.sha1hex(tostring(#row) .. ' ' .. row .. m.name .. ' ' .. found.start .. ' ' .. percent)
-      local top = redis.call('ZRANGE', index, '-1', '-1', 'WITHSCORES')
-      redis.call('ZADD', index, str(tonumber(top[2] or '0') + 1), id)
-      redis.call('HSET', texts, id, cjson.encode({ key = m.row == 2 and q.key or '', budget = cjson.decode(fixed).b[i],
-        window = found.window, percent = percent, at = str(now) }))
+      tell(index, texts, redis.sha1hex(tostring(#row) .. ' ' .. row .. m.name .. ' ' .. found.start .. ' ' .. percent), {
+        kind = 'threshold', key = m.row == 2 and q.key or '', budget = cjson.decode(fixed).b[i], window = found.window,
+        percent = percent, at = str(now) })
       redis.call('HSET', row, 'a:' .. m.name, percent .. ' ' .. found.start)
-      if redis.call('ZCARD', index) > mostalerts then
-        local oldest = redis.call('ZRANGE', index, '0', '0')[1]
-        redis.call('ZREM', index, oldest)
-        redis.call('HDEL', texts, oldest)
-      end
     end
   end
 end
 
--- ready ends the script when an alert could not be stored, before the first write.
-local function ready(marks, index, texts)
-  if marks ~= '' then redis.call('ZCARD', index) redis.call('HEXISTS', texts, '') end
+-- overrun is by how much part i takes more than stands there, or nil.
+local function overrun(i, old, new)
+  local by = new.sum + new.rest - old.booked - old.held
+  return by > 0 and { part = i, by = by } or nil
 end
 
--- overran marks a call that has cost more than was held, and freezes its key, if that has a row.
-local function overran(now, list, marks, fixed, key)
-  redis.call('HSET', KEYS[1], 'ov', '1')
+-- overran marks a call that has cost more than was held, freezes its key, if that has a row, and tells of both.
+local function overran(now, list, marks, fixed, key, by)
+  if redis.call('HSET', KEYS[1], 'ov', '1') == 1 then
+    local p = list[by.part]
+    local spent, held, from, first = stand(KEYS[q.parts[by.part].row], q.parts[by.part].name, p)
+    tell(KEYS[5], KEYS[6], 'overrun ' .. q.id, { kind = 'overrun', key = q.key, hold = q.id, budget = cjson.decode(fixed).b[by.part],
+      window = { p.start, p.stop, spent, held, from, first }, excess = str(by.by), at = str(now) })
+  end
+  if key and redis.call('HSET', KEYS[2], 'frozen', '1') == 1 then
+    tell(KEYS[5], KEYS[6], 'frozen ' .. q.id .. ' ' .. str(now), { kind = 'frozen', key = q.key, hold = q.id, at = str(now) })
+  end
   alert(now, list, marks, fixed, KEYS[5], KEYS[6])
-  if key then redis.call('HSET', KEYS[2], 'frozen', '1') end
   return '1'
 end

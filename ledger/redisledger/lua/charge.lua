@@ -38,7 +38,7 @@ local function charge(now)
   end
   redis.call('ZCARD', KEYS[4]) -- what is written later must be of its type: an error half-way is not undone
   redis.call('ZCARD', KEYS[9])
-  ready(q.marks, KEYS[11], KEYS[12])
+  if q.marks ~= '' then ready(KEYS[11], KEYS[12]) end
   for _, m in ipairs(q.parts) do
     for _, o in ipairs(m.old) do sound(KEYS[m.row], m.name, o, int(o.booked), int(o.held)) end
   end

@@ -14,7 +14,7 @@ local now = clock()
 local rec = redis.call('HMGET', KEYS[1], 'p', 'l', 'o', 'e', 'f', 'k', 'c', 'saw', 'd', 'al', 'b', 'ov')
 if not rec[1] then return { lossy() and 'lost' or 'missing' } end
 if rec[2] ~= q.layout or (rec[3] or '') ~= q.from or rec[6] ~= q.key then return { 'stale' } end
-local list, over, freezes, holds = known(rec[4]), rec[12] or '0', false, false
+local list, over, by, holds = known(rec[4]), rec[12] or '0', nil, false
 local function done(status) return report({ status, str(now), over, rec[5] }, list) end
 local function ok() learn() return done('ok') end
 
@@ -35,7 +35,7 @@ if other == q.id then other = '' end
 if other ~= q.other or other ~= '' and (redis.call('HGET', KEYS[9], 'v') or '') ~= q.version then return { 'carrier', other } end
 for i, p in ipairs(q.parts) do
   p.sum, p.rest = p.booked == '' and list[i].booked or int(p.booked), int(p.held)
-  freezes = freezes or p.sum - list[i].booked > list[i].held - p.rest
+  by = by or overrun(i, list[i], p)
   holds = holds or p.rest > 0
   sound(KEYS[p.row], p.name, list[i], p.sum, p.rest)
 end
@@ -43,11 +43,11 @@ if q.other ~= (rec[8] or '') then q.absorb, q.ends = {}, false end -- its reply 
 for _, a in ipairs(q.absorb) do sound(KEYS[a.row], a.name, a, 0, int(a.held)) end
 local carries = redis.call('GET', KEYS[7]) == q.id
 local key = redis.call('HEXISTS', KEYS[2], 'open') == 1
-if freezes then ready(rec[10] or '', KEYS[5], KEYS[6]) end
+if by then ready(KEYS[5], KEYS[6]) end
 
 rebook(list, q.phase, q.object, rec[9])
 ended(q.phase == 'settled', rec[7] or '', list)
-if freezes then over = overran(now, list, rec[10] or '', rec[5], key) end
+if by then over = overran(now, list, rec[10] or '', rec[5], key, by) end
 for _, a in ipairs(q.absorb) do
   shift(KEYS[a.row], a.name, a, 0, -tonumber(a.held))
   forget(KEYS[a.row], a.name, a)
