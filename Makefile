@@ -113,7 +113,7 @@ long: needs
 cover: needs
 	@$(call every, cover, go test -coverpkg ./... -coverprofile cover.out ./... && go tool cover -func cover.out | tail -n 1)
 
-# An hour for ten million, on two processors. One database after the other; each is removed at the end.
+# Half an hour for ten million, on two processors. One database after the other; each is removed at the end.
 bench-audit: needs
 	@cd audit/sqlaudit && go test -run '^$$' -bench '^BenchmarkQuestions$$' -benchtime 1x -timeout 6h -audit.records $(RECORDS) .
 

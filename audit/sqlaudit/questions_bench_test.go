@@ -52,7 +52,7 @@ func askAll(b *testing.B, db *sql.DB, d Dialect, w *auditgen.World) {
 	month := time.Date(w.Until.Year(), w.Until.Month(), 1, 0, 0, 0, 0, time.UTC)
 	args := queries.Args{
 		"tenant": "acme", "run": auditgen.LoopRun, "label": auditgen.LoopLabel, "from_day": month, "until_day": w.Until, "most": 100,
-		"open_since": w.Until.Add(-time.Hour), "since": month, "history": w.Start, "from": w.Until.AddDate(0, 0, -7), "until": w.Until,
+		"open_since": w.Until.Add(-time.Hour), "since": month, "history": w.Until.AddDate(0, 0, -37), "from": w.Until.AddDate(0, 0, -7), "until": w.Until,
 		"times": 5, "least": 20, "month_day": month, "week_day": w.Until.AddDate(0, 0, -7), "today_day": w.Until, "left": 7,
 	}
 	for _, q := range queries.All() {

@@ -251,13 +251,13 @@ func (c *call) retry() {
 	again := *c
 	again.id, again.reservation = c.run.id("r"), c.id
 	r := again.record(audit.Intent)
-	r.Attached, r.Reserved = true, []cost.Line{{Meter: cost.Calls, Amount: 1}}
+	r.Attached, r.Attempt, r.Reserved = true, 2, []cost.Line{{Meter: cost.Calls, Amount: 1}}
 	c.put(r)
 	c.after(c.in(30*time.Millisecond, 900*time.Millisecond), func() {
 		c.book(c.actual)
 		again.budgets = c.budgets
 		r := again.ended("executed", 200)
-		r.Attached, r.Actual, r.Reserved = true, c.actual, []cost.Line{{Meter: cost.Calls, Amount: 1}}
+		r.Attached, r.Attempt, r.Actual, r.Reserved = true, 2, c.actual, []cost.Line{{Meter: cost.Calls, Amount: 1}}
 		c.put(r)
 	})
 }
@@ -317,10 +317,10 @@ func (c *call) record(kind audit.Kind) audit.Record {
 	r := audit.Record{
 		Kind: kind, CallID: c.id, Reservation: c.reservation, Tenant: c.tenant, Agent: c.agent.name, Run: c.run.name, Labels: c.labels, Key: key,
 		Tool: c.tool, Step: strconv.Itoa(c.run.left), Vendor: c.vendor, Credential: c.credential(), Operation: c.op.name, Class: c.op.class,
-		Policy: c.policy, Verdict: audit.Allow, Rules: []audit.Rule{{Rule: c.rule}}, Objects: c.objects, Recipients: c.recipients, Idempotency: c.idempotency, Budgets: states(c.budgets),
+		Policy: c.policy, Attempt: 1, Verdict: audit.Allow, Rules: []audit.Rule{{Rule: c.rule}}, Objects: c.objects, Recipients: c.recipients, Idempotency: c.idempotency, Budgets: states(c.budgets),
 	}
 	if kind == audit.Denied {
-		r.Rules = nil
+		r.Rules, r.Attempt = nil, 0
 	}
 	if c.observed {
 		r.Verdict, r.Reasons = audit.Observe, []audit.Why{{Code: reason.ParamUnknown, Rule: 0, Param: "expand"}}

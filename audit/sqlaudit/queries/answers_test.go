@@ -270,7 +270,9 @@ func (o *oracle) againstVendor() (list []row) {
 	account := func(s *spend) string { return strings.Join(columns(day(s.began), s.vendor, s.credential), "|") }
 	booked := o.sums(account, func(s *spend) bool { return asked[account(s)] })
 	for key := range says {
-		booked[key] = booked[key] // a line that the vendor alone has
+		if _, ok := booked[key]; !ok {
+			booked[key] = sum{} // a line that the vendor alone has
+		}
 	}
 	for key, b := range booked {
 		if strings.HasSuffix(key, "|") {
@@ -288,7 +290,9 @@ func (o *oracle) projected(tenant string, month, week, today time.Time, left int
 	}
 	far, last := all(month), all(week)
 	for key := range last {
-		far[key] = far[key]
+		if _, ok := far[key]; !ok {
+			far[key] = sum{}
+		}
 	}
 	for key, s := range far {
 		if strings.HasSuffix(key, "|") {

@@ -5,9 +5,9 @@
 //	rows, err := queries.Run(ctx, db, "cost_per_run", queries.Args{"tenant": "acme", "from_day": monday, "until_day": sunday, "most": 20})
 //
 // What they have in common: amounts are micro-units of the currency's major unit, or counts (package cost), times are
-// microseconds since 1970, days are YYYY-MM-DD of UTC, and "until" is the first that is not asked about. Money in doubt, in flight or
-// pending at the vendor is held, never cost. They only read, and they read roll-ups and rows that an index finds: their time
-// grows with what is asked about, not with the age of the audit.
+// microseconds since 1970, days are YYYY-MM-DD of UTC, and "until" is the first that is not asked about. Money in doubt, in
+// flight or pending at the vendor is held, never cost. They only read, and they read roll-ups and rows that an index finds:
+// their time grows with what is asked about, not with the age of the audit.
 package queries
 
 import (

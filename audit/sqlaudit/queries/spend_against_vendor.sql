@@ -1,14 +1,19 @@
 -- What do the vendors say, beside what the records say? A difference above zero is what the vendor counts and no record does.
--- Money that is held may become a cost yet.
+-- Money that is held may become a cost yet. Only days and credentials of which the vendor has said something are compared.
 -- $1 from_day: the first day, YYYY-MM-DD of UTC
 -- $2 until_day: the day after the last
-WITH asked AS (
-	SELECT DISTINCT day, vendor, credential FROM keybrake_vendor_figures WHERE day >= $1 AND day < $2
+WITH booked AS (
+	SELECT day, vendor, credential, meter, currency, SUM(actual) AS actual, SUM(held) AS held
+	FROM keybrake_spend
+	WHERE day >= $1 AND day < $2 AND currency <> ''
+	GROUP BY day, vendor, credential, meter, currency
 ), sides AS (
-	SELECT s.day, s.vendor, s.credential, s.meter, s.currency, s.actual AS booked, s.held, 0 AS vendor_says
-	FROM asked a
-	JOIN keybrake_spend s ON s.day = a.day AND s.vendor = a.vendor AND s.credential = a.credential
-	WHERE s.day >= $1 AND s.day < $2 AND s.currency <> ''
+	SELECT day, vendor, credential, meter, currency, actual AS booked, held, 0 AS vendor_says
+	FROM booked b
+	WHERE EXISTS (
+		SELECT 1 FROM keybrake_vendor_figures f
+		WHERE f.day = b.day AND f.vendor = b.vendor AND f.credential = b.credential AND f.day >= $1 AND f.day < $2
+	)
 	UNION ALL
 	SELECT day, vendor, credential, meter, currency, 0, 0, amount
 	FROM keybrake_vendor_figures

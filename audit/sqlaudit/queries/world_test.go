@@ -41,7 +41,7 @@ var (
 	scratch string
 	mu      sync.Mutex
 	opened  = map[sqlaudit.Dialect]*sql.DB{}
-	known   = sync.OnceValue(func() *oracle { return newOracle(auditgen.New(auditgen.Options{Records: 6000})) })
+	known   = sync.OnceValue(func() *oracle { return newOracle(auditgen.New(auditgen.Options{Records: 3000})) })
 )
 
 func must(t testing.TB, err error) {

@@ -1,7 +1,8 @@
 -- Views for people and their tools: times that can be read, money in units of its currency. Questions with ready answers are in
 -- queries/; none of them needs a view.
 
--- A tenant's days: without it, days of all tenants are read, or all days of the tenant.
+-- A tenant's days: without it, days of all tenants are read, or all days of the tenant. The sums stay out of
+-- it: PostgreSQL updates a row in place only where no index has what changes.
 CREATE INDEX keybrake_spend_by_day ON keybrake_spend (tenant, day);
 CREATE INDEX keybrake_denials_by_day ON keybrake_denials (tenant, day);
 

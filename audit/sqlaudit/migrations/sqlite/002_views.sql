@@ -1,8 +1,11 @@
 -- Views for people and their tools: times that can be read, money in units of its currency. Questions with ready answers are in
 -- queries/; none of them needs a view.
 
--- A tenant's days: without it, days of all tenants are read, or all days of the tenant.
-CREATE INDEX keybrake_spend_by_day ON keybrake_spend (tenant, day);
+-- A tenant's days: without it, days of all tenants are read, or all days of the tenant. What is added up stands in the index, and
+-- so does the key, so that SQLite need not go to the table for each row.
+CREATE INDEX keybrake_spend_by_day ON keybrake_spend (tenant, day, actual, held);
+DROP INDEX keybrake_spend_by_run;
+CREATE INDEX keybrake_spend_by_run ON keybrake_spend (tenant, run, actual, held);
 CREATE INDEX keybrake_denials_by_day ON keybrake_denials (tenant, day);
 
 -- What each run has cost.
