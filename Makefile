@@ -42,7 +42,7 @@ test: needs
 
 check: vet staticcheck govulncheck format tidy borders prints
 
-# A C compiler, for -race, redis-server and PostgreSQL. Nothing is started here: the tests that need one start their own
+# A C compiler, for -race, redis-server, PostgreSQL and Prometheus. Nothing is started here: the tests that need one start their own
 # on a free loopback port and stop it (internal/redistest, internal/pgtest).
 needs:
 	@.ci/needs
