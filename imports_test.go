@@ -73,8 +73,8 @@ var walls = []wall{
 	{"internal/token", nil, nil},
 	{"internal/twiliocatalogue", nil, nil},
 	{"internal/flight", []string{"ledger"}, nil},
-	{"internal/fakevendor", nil, nil}, // the oracle: it must not share our mistakes
-	{"internal/respproxy", nil, nil},  // for tests: what it does to the ledger must not depend on it
+	{"internal/fakevendor", nil, nil},                               // the oracle: it must not share our mistakes
+	{"internal/respproxy", nil, nil},                                // for tests: what it does to the ledger must not depend on it
 	{"internal/auditgen", []string{"audit", "cost", "reason"}, nil}, // for tests and benchmarks
 	{"internal/*test", anything, anything},
 	{"examples/...", anything, anything},

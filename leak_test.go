@@ -510,6 +510,8 @@ var holdsNothing = map[string]string{
 	"keybrake.Resolution": "what a person says", "keybrake.Call": "names of the user's choice", "keybrake.Selector": "a name", "keybrake.Report": "numbers and names",
 	"keybrake.RunDrift": "part of a DriftReport", "keybrake.DriftLine": "part of a DriftReport", "keybrake.DriftAccount": "names of the user's choice",
 	"keybraketest.Options": "settings of a test, which hold the test's own credentials",
+	"backtest.":            "it sees records, which the leak tests search, and what a user writes",
+	"crosscheck.":          "it sees records and reservations, which the leak tests search",
 }
 
 // Every exported type of every package, in every print and encoding, shows no secret. A new type fails here until it is
