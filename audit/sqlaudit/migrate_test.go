@@ -127,7 +127,7 @@ func opened(t *testing.T, path, query string) *world {
 
 func TestSQLiteWaitsForTheDiskWhateverItsSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.db")
-	for query, want := range map[string]string{"_pragma=synchronous(OFF)": "2", "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)": "2", "_pragma=synchronous(EXTRA)": "3"} {
+	for query, want := range map[string]string{"": "3", "_pragma=synchronous(OFF)": "3", "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)": "3", "_pragma=synchronous(EXTRA)": "3"} {
 		w := opened(t, path, query)
 		w.db.SetMaxOpenConns(1)
 		must(t, w.Migrate(t.Context()))
