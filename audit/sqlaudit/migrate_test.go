@@ -51,6 +51,12 @@ func TestProcessesMigrateAtOnce(t *testing.T) {
 			driver := "sqlite"
 			if w.dialect == sqlaudit.PostgreSQL {
 				driver = "pgx"
+				address, err := url.Parse(w.dsn)
+				must(t, err)
+				settings := address.Query()
+				settings.Set("default_transaction_isolation", "serializable") // as a database may have it
+				address.RawQuery = settings.Encode()
+				other.dsn = address.String()
 			}
 			other.open(t, driver)
 			wg.Go(func() {
