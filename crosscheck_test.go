@@ -147,6 +147,10 @@ func crossChecks(t *testing.T, l ledger.Ledger, rdb *redis.Client, calls int) {
 	if got.Missing.Count+got.Differing.Count > 0 || !strings.Contains(got.Unrecorded.First[0].Why, "team booked") {
 		t.Errorf("a call whose records are gone: %+v", got)
 	}
+	left := but(of, func(r *audit.Record) { r.Kind, r.Verdict, r.Outcome, r.Actual = audit.Denied, audit.Deny, "", nil })
+	one("a call of which a refusal is left", check(append(slices.DeleteFunc(slices.Clone(records), about(of.CallID)), left)).Unrecorded, of.CallID)
+	left = but(of, func(r *audit.Record) { r.Kind = audit.Reconciled })
+	one("a call of which a later word is left", check(append(slices.DeleteFunc(slices.Clone(records), about(of.CallID)), left)).Unrecorded, of.CallID)
 	var open string
 	_ = l.(ledger.Lister).Reservations(t.Context(), "acme", func(h ledger.Hold) error {
 		if h.Phase == ledger.Doubt {

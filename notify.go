@@ -139,8 +139,9 @@ func (a *Alerter) Pass(ctx context.Context) (Delivery, error) {
 		if tenant != "" {
 			d.inDoubt(tenant, doubts)
 		}
-		d.tell(tenant, listed)
+		d.list(tenant, listed)
 	}
+	d.tell()
 	a.doubts = doubts
 	for s := range a.later {
 		if !listed[s] {
@@ -155,8 +156,15 @@ type delivery struct {
 	Delivery
 	*Alerter
 	ctx   context.Context
+	due   []untold
 	inRow int // failures since the last event was told
 	errs  []error
+}
+
+// An untold event waits in the ledger.
+type untold struct {
+	sight
+	alert ledger.Alert
 }
 
 // failed notes what could not be done. The next pass tries again.
@@ -214,8 +222,8 @@ func (d *delivery) inDoubt(tenant string, doubts map[sight]bool) {
 	}
 }
 
-// tell tells what waits in a tenant, oldest first.
-func (d *delivery) tell(tenant string, listed map[sight]bool) {
+// list adds what waits in a tenant, oldest first.
+func (d *delivery) list(tenant string, listed map[sight]bool) {
 	ctx, cancel := d.short()
 	alerts, err := d.b.cfg.Ledger.Alerts(ctx, tenant)
 	cancel()
@@ -227,12 +235,21 @@ func (d *delivery) tell(tenant string, listed map[sight]bool) {
 	for _, alert := range alerts {
 		s := sight{tenant, alert.ID}
 		listed[s] = true
+		d.due = append(d.due, untold{s, alert})
+	}
+}
+
+// tell tells what waits: first what was never tried, then what was to be tried again the longest ago. A pass ends after a few
+// failures, so that else events which nobody takes would keep those behind them for ever, whosesoever they are.
+func (d *delivery) tell() {
+	slices.SortStableFunc(d.due, func(x, y untold) int { return d.later[x.sight].Compare(d.later[y.sight]) })
+	for _, e := range d.due {
 		switch {
 		case d.ctx.Err() != nil || d.inRow == mostInARow:
-		case d.c.Now().Before(d.later[s]):
+		case d.c.Now().Before(d.later[e.sight]):
 			d.Others++
 		default:
-			d.one(s, alert)
+			d.one(e.sight, e.alert)
 		}
 	}
 }

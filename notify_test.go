@@ -489,6 +489,40 @@ func TestAnEventThatCannotBeToldKeepsNoOther(t *testing.T) {
 
 var poison string
 
+// Nor do many of them, which end pass after pass: what comes later is told, and so is what failed once itself, in whichever
+// tenant it is.
+func TestManyEventsThatCannotBeToldKeepNoOther(t *testing.T) {
+	w := newWorld(t, nil)
+	clock := w.clocked()
+	raise(t, w, 60)
+	down := true
+	b := bell{fails: func(e audit.Event) error {
+		if down || e.Kind == "test" {
+			return errors.New("no")
+		}
+		return nil
+	}}
+	a := alerter(t, w.Brake, &b, func(c *keybrake.AlerterConfig) { c.Now, c.Tenants = clock.now, []string{"acme", "other"} })
+	told := map[string]bool{}
+	for pass := range 60 { // five hours of passes that fail
+		if down = pass < 30; pass == 20 {
+			for _, tenant := range []string{"acme", "other"} {
+				if err := w.ledger.Alert(t.Context(), tenant, ledger.Alert{ID: "late", Kind: "late", Memo: "{}"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_, _ = a.Pass(t.Context())
+		for _, e := range b.events() {
+			told[e.Tenant] = told[e.Tenant] || !down && e.Kind == "late"
+		}
+		clock.advance(5 * time.Minute)
+	}
+	if !told["acme"] || !told["other"] {
+		t.Errorf("told %v", told)
+	}
+}
+
 // A receiver that is down gets three events in a pass and not all of them.
 func TestAReceiverThatIsDownIsNotFlooded(t *testing.T) {
 	w := newWorld(t, nil)

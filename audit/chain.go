@@ -27,6 +27,10 @@ type Link struct {
 	Prev string `json:"prev,omitempty"` // the hash of the record before, or of the last one that was taken; empty for the first
 	Hash string `json:"hash"`           // SHA-256 of the record's line without Hash and Signature, in hex
 	Sign string `json:"sign,omitempty"` // Ed25519 over Hash, in base64
+
+	// rewritten says that the record was read from a line that is not, to the byte, the one that a sink writes: it may say one
+	// thing to [Read], in a name that stands there twice or in other letters, and another to whoever else reads it.
+	rewritten bool
 }
 
 // Chain returns a sink that gives each record a [Link] and writes it to next, in that order. [Verify] finds what was

@@ -289,3 +289,36 @@ func TestVerifyFindsAChangeWhoseHashWasPutRight(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A line that says the same to Read and something else to others was changed.
+func TestVerifyFindsALineThatWasWrittenAnew(t *testing.T) {
+	var b bytes.Buffer
+	if err := audit.Chain(audit.JSON(&b), writer(1)).Write(t.Context(), audit.Record{Version: 1, ID: "rec_1", Kind: audit.Outcome, Outcome: audit.OutcomeExecuted}); err != nil {
+		t.Fatal(err)
+	}
+	o := &audit.VerifyOptions{Keys: []ed25519.PublicKey{public(writer(1))}}
+	for name, field := range map[string]string{
+		"as it was":        `"outcome":"executed"`,
+		"a field twice":    `"outcome":"not_executed","outcome":"executed"`,
+		"in other letters": `"outcome":"not_executed","Outcome":"executed"`,
+		"another field":    `"outcome":"executed","paid":"no"`,
+		"a blank":          `"outcome": "executed"`,
+		"an escape":        `"outcome":"\u0065xecuted"`,
+	} {
+		line := strings.Replace(b.String(), `"outcome":"executed"`, field, 1)
+		var bad *audit.Tampered
+		_, err := audit.Verify(audit.Read(strings.NewReader(line)), o)
+		if found := errors.As(err, &bad); found != (line != b.String()) || !found && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Where a chain goes on from may stand in a database that a forger writes.
+func TestVerifyRefusesAHeadThatNoChainHas(t *testing.T) {
+	r := audit.Record{Version: 1, ID: "rec_1", Kind: audit.Denied, Chain: &audit.Link{Writer: "w1", N: -4, Prev: "aa"}}
+	var bad *audit.Tampered
+	if _, err := audit.Verify(inOrder([]audit.Record{hashed(t, r)}), &audit.VerifyOptions{From: map[string]audit.Head{"w1": {N: -5, Hash: "aa"}}}); !errors.As(err, &bad) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -271,6 +271,29 @@ func TestBestEffortStopsWaiting(t *testing.T) {
 	})
 }
 
+// A best-effort sink that hangs refuses no call, whatever stands before it and waits until the same deadline.
+func TestABestEffortSinkThatHangsRefusesNothing(t *testing.T) {
+	for name, wrap := range map[string]func(audit.Sink) audit.Sink{
+		"Chain":           func(s audit.Sink) audit.Sink { return audit.Chain(s, nil) },
+		"Chain of a Tee":  func(s audit.Sink) audit.Sink { return audit.Chain(audit.Tee(&audittest.Recorder{}, s), nil) },
+		"Tee of a Chain":  func(s audit.Sink) audit.Sink { return audit.Tee(audit.Chain(s, nil)) },
+		"Chain of Chains": func(s audit.Sink) audit.Sink { return audit.Chain(audit.Chain(s, nil), nil) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			defer close(release)
+			s, _ := hanging(release)
+			sink := audit.Guard(wrap(audit.InsecureBestEffort(s)))
+			for range 5 {
+				start := time.Now()
+				if err := audit.Write(second(t), sink, audittest.Full()); err != nil || time.Since(start) >= time.Second {
+					t.Errorf("%s: %v after %v", name, err, time.Since(start))
+				}
+			}
+		})
+	}
+}
+
 func TestInsecureDiscard(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -65,5 +65,9 @@ func decode(line []byte) (r Record, err error) {
 	if r.Version != 1 {
 		return Record{}, fmt.Errorf("it is no record of version 1: version %d", r.Version)
 	}
+	if r.Chain != nil {
+		exact, err := encode(r)
+		r.Chain.rewritten = err != nil || !bytes.Equal(bytes.TrimSuffix(exact, []byte{'\n'}), line)
+	}
 	return r, nil
 }

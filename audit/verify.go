@@ -58,6 +58,9 @@ func Verify(records iter.Seq2[Record, error], o *VerifyOptions) (Verified, error
 	}
 	v := verifier{VerifyOptions: o, heads: map[string]Head{}, last: map[string][]string{}}
 	for w, h := range o.From {
+		if h.N < 0 {
+			return v.found(), &Tampered{Writer: w, N: h.N, Why: "made up: a chain cannot go on from a number that none has"}
+		}
 		v.heads[w] = h
 	}
 	for w, h := range o.Until {
@@ -108,6 +111,8 @@ func (v *verifier) look(r Record) *Tampered {
 	switch {
 	case err != nil || hash != l.Hash:
 		return bad(l.N, "changed: its content is not what its hash is of")
+	case l.rewritten:
+		return bad(l.N, "changed: its line is not written as a sink writes it")
 	case len(v.Keys) > 0 && !signedBy(v.Keys, signed(l.Hash), l.Sign):
 		return bad(l.N, "changed or inserted: none of the keys has signed it")
 	case l.N == head.N && l.Hash == head.Hash, v.knows(l):

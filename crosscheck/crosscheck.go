@@ -219,7 +219,7 @@ func money(lines []cost.Line) bool {
 // compare looks at every reservation that one of the two knows.
 func (c *check) compare(ctx context.Context) error {
 	for id, h := range c.holds {
-		if c.calls[id] == nil {
+		if k := c.calls[id]; k == nil || !k.begun { // a refusal, or a later word, tells of no call that was made
 			c.unrecorded(h)
 		}
 	}

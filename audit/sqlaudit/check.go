@@ -54,7 +54,9 @@ func (s *Sink) Check(ctx context.Context) error {
 const touch = "UPDATE keybrake_schema SET version = version WHERE false"
 
 // durable makes a connection's commits wait for the disk, and wait for who is before it. Both are settings of the connection
-// and not of the file, so that they are looked at for each.
+// and not of the file, so that they are looked at for each. EXTRA, since FULL does not sync the folder that a rollback
+// journal was removed from: after a power failure it may be there again, and what was committed is rolled back
+// (sqlite.org/pragma.html#pragma_synchronous, 2026-11-24). In WAL mode both are the same.
 func (s *Sink) durable(ctx context.Context, conn *sql.Conn) error {
 	var synchronous, busy int64
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&busy); err != nil {
@@ -71,10 +73,10 @@ func (s *Sink) durable(ctx context.Context, conn *sql.Conn) error {
 	if err := conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
 		return err
 	}
-	if synchronous >= 2 { // FULL, or EXTRA
+	if synchronous >= 3 {
 		return nil
 	}
-	_, err := conn.ExecContext(ctx, "PRAGMA synchronous = FULL")
+	_, err := conn.ExecContext(ctx, "PRAGMA synchronous = EXTRA")
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // What is known of a call that is open, pending or in doubt stays until it is at its end and a later Delete finds it so.
 //
 // Of a chain the beginning is removed, up to the first record that is younger, and the head at the cut is kept, where
-// [Sink.Verify] goes on. The Heads of a Verify before it, kept elsewhere, prove that nothing else was removed.
+// [Sink.Verify] goes on. That nothing else was removed is proved by [Sink.Cuts] of after it, kept elsewhere and given to
+// Verify as From.
 //
 // A record that is written again after it was removed, by an outbox that had it for so long, counts again. After an error,
 // or when ctx ends, what was removed so far is removed, and Delete can be called again.
@@ -71,7 +73,7 @@ func remove(ctx context.Context, tx *transaction, writer string, before time.Tim
 	if err := tx.lock(ctx); err != nil {
 		return 0, err
 	}
-	ask := chained(storedRow{recordRow: recordRow{Writer: writer, N: -1 << 62}})
+	ask := chained(storedRow{recordRow: recordRow{Writer: writer, N: math.MinInt64}})
 	if writer == "" {
 		ask = question{
 			text: fmt.Sprintf("SELECT %s, 0 AS again FROM keybrake_records WHERE writer = '' AND time < $1 ORDER BY time, id LIMIT %d", names(recordsTable.cols, ""), page),

@@ -90,7 +90,7 @@ func (s *Sink) migrate(ctx context.Context) (err error) {
 	}
 	defer func() { _ = conn.Close() }()
 	run := func(statement string) error { _, err := conn.ExecContext(ctx, statement); return err }
-	begin := "BEGIN"
+	begin := "BEGIN ISOLATION LEVEL READ COMMITTED" // what the one before has made is seen, whatever the connection's default
 	if s.dialect == SQLite {
 		if err := s.durable(ctx, conn); err != nil {
 			return err

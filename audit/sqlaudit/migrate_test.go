@@ -51,6 +51,12 @@ func TestProcessesMigrateAtOnce(t *testing.T) {
 			driver := "sqlite"
 			if w.dialect == sqlaudit.PostgreSQL {
 				driver = "pgx"
+				address, err := url.Parse(w.dsn)
+				must(t, err)
+				settings := address.Query()
+				settings.Set("default_transaction_isolation", "serializable") // as a database may have it
+				address.RawQuery = settings.Encode()
+				other.dsn = address.String()
 			}
 			other.open(t, driver)
 			wg.Go(func() {
@@ -127,7 +133,7 @@ func opened(t *testing.T, path, query string) *world {
 
 func TestSQLiteWaitsForTheDiskWhateverItsSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.db")
-	for query, want := range map[string]string{"_pragma=synchronous(OFF)": "2", "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)": "2", "_pragma=synchronous(EXTRA)": "3"} {
+	for query, want := range map[string]string{"": "3", "_pragma=synchronous(OFF)": "3", "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)": "3", "_pragma=synchronous(EXTRA)": "3"} {
 		w := opened(t, path, query)
 		w.db.SetMaxOpenConns(1)
 		must(t, w.Migrate(t.Context()))

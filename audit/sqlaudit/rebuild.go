@@ -174,6 +174,15 @@ func (s *Sink) compare(ctx context.Context, tx *transaction) error {
 		}
 	}
 	if cut == 0 {
+		for _, t := range []string{"keybrake_spend", "keybrake_denials"} {
+			var n int64
+			if err := tx.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM %s.%s WHERE removed <> 0", schema, t)).Scan(&n); err != nil {
+				return err
+			}
+			if n > 0 {
+				return &Mismatch{Table: t, Stored: fmt.Sprintf("%d rows of removed records, though none was removed", n)}
+			}
+		}
 		for _, compare := range []func() error{
 			func() error { return same(ctx, tx, budgetsTable, schema, "true") },
 			func() error { return same(ctx, tx, runsTable, schema, "true") },
