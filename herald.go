@@ -154,9 +154,11 @@ func (a *attempt) seeDenial(d *Denial) {
 		if row := a.call.Operation; row != nil {
 			m.Operation = row.Name
 		}
-		if len(a.states) > 0 && d.Budget != "" {
-			budget := budgetOf(a.states[0])
-			m.Budget = &budget
+		for _, s := range a.states {
+			if d.Budget != "" && s.Name == d.Budget && m.Budget == nil {
+				budget := budgetOf(s)
+				m.Budget = &budget
+			}
 		}
 		return ledger.Alert{Kind: alertDenied, Key: c.name(), Hold: a.id, Memo: m.text()}
 	})

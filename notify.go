@@ -203,14 +203,15 @@ func (d *delivery) inDoubt(tenant string, doubts map[sight]bool) {
 	}
 	for _, h := range holds {
 		s := sight{tenant, "in_doubt " + h.ID}
-		if d.c.Now().Sub(h.Deadline) < d.c.InDoubt {
-			continue
+		held := d.b.heldOf(h)
+		if len(held) == 0 || d.c.Now().Sub(h.Deadline) < d.c.InDoubt {
+			continue // what holds nothing is nothing that a person has to look for
 		}
 		if doubts[s] = true; d.doubts[s] {
 			continue
 		}
 		agent, run := madeBy(h)
-		m := memo{Agent: agent, Run: run, Operation: h.Operation, Held: d.b.heldOf(h), Since: h.Deadline.UTC()}
+		m := memo{Agent: agent, Run: run, Operation: h.Operation, Held: held, Since: h.Deadline.UTC()}
 		ctx, cancel := d.short()
 		err := d.b.cfg.Ledger.Alert(ctx, tenant, ledger.Alert{ID: s.id, Kind: alertDoubt, Key: h.Key, Hold: h.ID, Memo: m.text()})
 		cancel()

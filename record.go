@@ -221,9 +221,26 @@ func (a *attempt) ended(r audit.Record) {
 func (a *attempt) denied(d *Denial) audit.Record {
 	r := a.record(audit.Denied)
 	r.Verdict, r.Reason, r.Detail, r.Reasons, r.Flag = audit.Deny, d.Reason, short(d.Error()), whyNot(a.objector, a.decision), strings.Join(a.flags, ", ")
+	if len(r.Reasons) == 0 && d.Budget != "" {
+		r.Reasons = a.tooSmall(d)
+	}
 	r.Error = a.errorOf(a.landing)
 	a.addDurations(&r)
 	return r
+}
+
+// tooSmall are the budgets that do not cover the call, the one that the agent is told of first.
+func (a *attempt) tooSmall(d *Denial) []audit.Why {
+	list := []audit.Why{{Code: d.Reason, Rule: -1, Budget: d.Budget}}
+	for _, s := range a.states {
+		switch {
+		case s.Name == d.Budget:
+			list[0].Of = s.Of
+		case len(list) < mostReasons:
+			list = append(list, audit.Why{Code: d.Reason, Of: s.Of, Rule: -1, Budget: s.Name})
+		}
+	}
+	return list
 }
 
 func (a *attempt) addDurations(r *audit.Record) {

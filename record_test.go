@@ -320,3 +320,38 @@ func TestTheRecordSaysWhyNoAnswerCame(t *testing.T) {
 		}
 	}
 }
+
+// A refusal for lack of budget names each budget that does not cover the call, also where many have one record.
+func TestTheRecordNamesTheBudgetsThatRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	p := everything()
+	p.Budgets = []policy.Budget{policy.Lifetime(policy.USD("100")), policy.Lifetime(policy.Calls(50)), policy.Daily(policy.USD("60"))}
+	key := w.issue(t, "run_1", p)
+	var denied []*keybrake.Denial
+	for range 3 {
+		denied = append(denied, denial(t, w.Transport(nil), request(t, "POST", "https://api.stripe.com/v1/charges", key.Token(), formType, "amount=40000&currency=usd&source=tok_visa")))
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refusals := 0
+	for _, r := range w.sink.Records() {
+		if r.Kind != audit.Denied {
+			continue
+		}
+		refusals += int(max(1, r.Count))
+		var names []string
+		for _, why := range r.Reasons {
+			if why.Code != reason.BudgetExceeded || why.Rule != -1 {
+				t.Errorf("the objection is %+v", why)
+			}
+			names = append(names, why.Budget)
+		}
+		if len(names) != 2 || names[0] != denied[0].Budget || names[0] == names[1] || slices.Contains(names, "") {
+			t.Errorf("the record names %q, the agent was told %q", names, denied[0].Budget)
+		}
+	}
+	if refusals != 3 {
+		t.Errorf("%d refusals of 3", refusals)
+	}
+}

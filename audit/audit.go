@@ -156,10 +156,10 @@ type Rule struct {
 // A Why is one objection of one rule.
 type Why struct {
 	Code   reason.Code `json:"code"`
-	Of     string      `json:"of,omitempty"` // the narrowed key whose rule it is; empty: of the issued key's policy
+	Of     string      `json:"of,omitempty"` // the narrowed key whose rule or budget it is; empty: the issued key's
 	Rule   int         `json:"rule"`         // index into the policy's rules; -1 when none names the operation, or a budget objects
 	Param  string      `json:"param,omitempty"`
-	Budget string      `json:"budget,omitempty"` // the budget that would not have covered it, where the policy is only observed
+	Budget string      `json:"budget,omitempty"` // the budget that does not cover the call, or would not have, were it not only observed
 }
 
 // A Budget is the state of one budget after the call.

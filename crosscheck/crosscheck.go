@@ -337,6 +337,9 @@ func amounts(h ledger.Hold) string {
 			list = append(list, fmt.Sprintf("budget %s booked %s, held %s", e.Budget, amount(e, e.Booked), amount(e, e.Held)))
 		}
 	}
+	if len(list) == 0 {
+		return "it holds nothing"
+	}
 	return strings.Join(list, "; ")
 }
 

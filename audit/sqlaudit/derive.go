@@ -319,8 +319,6 @@ func denialsOf(all []entry) []denialRow {
 		if len(r.Reasons) > 0 {
 			why := r.Reasons[0]
 			k.Owner, k.Rule, k.Param, k.Budget = name(why.Of), int64(why.Rule), name(why.Param), name(why.Budget)
-		} else if len(r.Budgets) > 0 {
-			k.Budget = name(r.Budgets[0].Name)
 		}
 		counts[k] += e.Refusals
 	}

@@ -87,6 +87,9 @@ func (r *run) refuse(c *call, code reason.Code, rule int, param string, short []
 	d.Reasons, d.Duration = []audit.Why{{Code: code, Rule: rule, Param: param}}, r.in(20*time.Microsecond, 900*time.Microsecond)
 	if short != nil {
 		d.Reasons, d.Budgets, d.LedgerDuration = nil, states(short), d.Duration/2
+		for _, b := range d.Budgets {
+			d.Reasons = append(d.Reasons, audit.Why{Code: code, Of: b.Of, Rule: rule, Budget: b.Name})
+		}
 	}
 	r.put(d)
 	if r.chance(0.8) {
