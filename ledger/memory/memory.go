@@ -17,7 +17,7 @@ import (
 
 // A Ledger is a [ledger.Ledger] under one mutex.
 type Ledger struct {
-	// Now is the clock. Default: [time.Now].
+	// Now is the clock; it is asked by goroutines of the brake, too. Default: [time.Now].
 	Now func() time.Time
 
 	// Remember is how long a finished reservation is remembered, so that a late or repeated verb finds it. The default, 31
