@@ -379,7 +379,7 @@ func (d *delivery) event(tenant string, alert ledger.Alert) (audit.Event, error)
 func sentence(e audit.Event) string {
 	switch e.Kind {
 	case audit.BudgetThreshold:
-		s := fmt.Sprintf("budget %s has used %d %% of its limit", e.Budget, e.Percent)
+		s := fmt.Sprintf("budget %q has used %d %% of its limit: %s", e.Budget.Name, e.Percent, strings.TrimPrefix(e.Budget.String(), e.Budget.Name+" "))
 		if !e.Budget.Reset.IsZero() {
 			s += "; it resets " + e.Budget.Reset.UTC().Format(time.RFC3339)
 		}

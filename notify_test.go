@@ -131,7 +131,7 @@ func TestEveryEventIsToldOnce(t *testing.T) {
 	}
 	e := once("budget_threshold budget_threshold")
 	if e[1].Percent != 40 || e[1].Key != s.key.ID || e[1].Budget.Name != "daily 100.00 USD" || e[1].Budget.Held+e[1].Budget.Spent != 45_000_000 || e[0].ID == e[1].ID ||
-		!strings.HasPrefix(e[1].Text, "budget daily 100.00 USD 55.00 USD left of 100.00 USD has used 40 % of its limit; it resets 20") {
+		!strings.HasPrefix(e[1].Text, "budget \"daily 100.00 USD\" has used 40 % of its limit: 55.00 USD left of 100.00 USD; it resets 20") {
 		t.Errorf("%+v", e[1])
 	}
 
