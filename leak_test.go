@@ -604,7 +604,7 @@ func TestNoExportedTypeShowsASecret(t *testing.T) {
 }
 
 // lives matches the values that goroutines of a brake change.
-var lives = regexp.MustCompile(`^(keybrake\.(Brake|Transport|Config|Reconciler)|http\.Client|credentials\.Cache|keybraketest\.Bench)`)
+var lives = regexp.MustCompile(`^(keybrake\.(Brake|Transport|Config|Reconciler|Alerter)|http\.Client|credentials\.Cache|keybraketest\.Bench)`)
 
 // exportedStructs are the exported structs, and other types with fields or elements, of the packages that users import,
 // read in their source.
